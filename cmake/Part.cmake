@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# dualparal_part(name SOURCES ... USES ...): the static library of one folder.
+function(dualparal_part name)
+  cmake_parse_arguments(PART "" "" "SOURCES;USES" ${ARGN})
+  add_library(dualparal_${name} STATIC ${PART_SOURCES})
+  target_include_directories(dualparal_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(dualparal_${name} PUBLIC dualparal_options dualparal_torch Threads::Threads ${PART_USES})
+  if(name STREQUAL "runtime")
+    target_precompile_headers(dualparal_runtime PRIVATE <ATen/ATen.h> <fmt/format.h> <fmt/ranges.h> <string> <vector> <nlohmann/json.hpp>)
+  else()
+    target_precompile_headers(dualparal_${name} REUSE_FROM dualparal_runtime)
+  endif()
+endfunction()

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/ops.h"
+
+#include "runtime/errors.h"
+
+namespace dualparal {
+namespace {
+
+bool has_cpu_kernel(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.stride(-1) == 1;
+}
+
+// [batch, tokens, dim] -> [batch, groups, tokens / groups, dim], a view.
+at::Tensor by_group(const at::Tensor& x, int64_t groups) {
+  check(x.size(1) % groups == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1), groups);
+  return x.unflatten(1, {groups, x.size(1) / groups});
+}
+
+}  // namespace
+
+void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
+  has_cpu_kernel(x) ? cpu::rms_norm_(x, weight, eps) : reference::rms_norm_(x, weight, eps);
+}
+
+void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
+  check(x.size(1) == table.tokens(), "rotary table has {} positions, expected {} (one per token)", table.tokens(),
+        x.size(1));
+  has_cpu_kernel(x) ? cpu::apply_rotary_(x, table) : reference::apply_rotary_(x, table);
+}
+
+void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  has_cpu_kernel(x) && x.is_contiguous() && y.is_contiguous() ? cpu::add_gated_(x, y, gate)
+                                                              : reference::add_gated_(x, y, gate);
+}
+
+at::Tensor modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, double eps) {
+  const int64_t dim = x.size(-1);
+  if (scale.size(0) == 1) {
+    // One timestep for all tokens: scale and shift are a layer norm's weight and bias.
+    if (x.is_cpu() || x.scalar_type() == at::kFloat) return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
+    return at::layer_norm(x.to(at::kFloat), {dim}, scale[0], shift[0], eps).to(x.scalar_type());
+  }
+  const at::Tensor normalised = by_group(at::layer_norm(x.to(at::kFloat), {dim}, {}, {}, eps), scale.size(0));
+  return at::addcmul(shift.unsqueeze(1), normalised, scale.unsqueeze(1)).flatten(1, 2).to(x.scalar_type());
+}
+
+namespace reference {
+
+void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
+  const at::Tensor wide = x.to(at::kFloat);
+  x.copy_(wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps) * weight);
+}
+
+void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
+  const at::Tensor pairs = x.to(at::kFloat).unflatten(-1, {-1, 2});  // [batch, tokens, heads, head_dim / 2, 2]
+  const at::Tensor even = pairs.select(-1, 0), odd = pairs.select(-1, 1);
+  const at::Tensor cos = table.cos.unsqueeze(1), sin = table.sin.unsqueeze(1);  // [tokens, 1, head_dim / 2]
+  x.copy_(at::stack({even * cos - odd * sin, even * sin + odd * cos}, -1).flatten(-2));
+}
+
+void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  const int64_t groups = gate.size(0);
+  x.copy_(at::addcmul(by_group(x.to(at::kFloat), groups), by_group(y.to(at::kFloat), groups), gate.unsqueeze(1))
+              .flatten(1, 2));
+}
+
+}  // namespace reference
+}  // namespace dualparal

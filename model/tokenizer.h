@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prompt to token ids, as the Wan pipeline does it: cleaned, sentencepiece, cut to the maximum, end token added.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace sentencepiece {
+class SentencePieceProcessor;
+}
+
+namespace dualparal {
+
+class Tokenizer {
+ public:
+  /// Reads `spiece.model` and, where there is one, `tokenizer_config.json`.
+  explicit Tokenizer(const std::filesystem::path& tokenizer_dir);
+  ~Tokenizer();
+
+  /// Ids of the cleaned prompt with the end token, at most max_length() of them.
+  std::vector<int64_t> encode(const std::string& prompt) const;
+
+  /// Tokens that the text encoder's output is padded to: 512, or fewer if tokenizer_config.json's
+  /// `model_max_length` says so.
+  int64_t max_length() const { return max_length_; }
+  int64_t vocabulary_size() const;
+
+ private:
+  std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
+  int64_t max_length_ = 512;
+  int64_t end_token_ = 1;
+};
+
+}  // namespace dualparal

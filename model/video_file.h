@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// H.264 mp4, written while frames arrive.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <memory>
+
+namespace dualparal {
+
+class VideoFile {
+ public:
+  /// height, width: pixels (padded to even numbers in the file); fps: frames per second.
+  VideoFile(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps);
+  /// Without finish() nothing remains on disk.
+  ~VideoFile();
+
+  /// frames: [frames, height, width, 3] uint8 on the CPU.
+  void write(const at::Tensor& frames);
+  /// Completes the file and puts it at its path. Error if it cannot be written.
+  void finish();
+
+ private:
+  struct Encoder;
+  std::unique_ptr<Encoder> encoder_;
+};
+
+/// Pixels [1, 3, frames, height, width] in -1..1 -> [frames, height, width, 3] uint8 on the CPU, rounded as
+/// diffusers' VideoProcessor does.
+at::Tensor to_uint8_frames(const at::Tensor& pixels);
+
+/// One PNG image. image: [height, width, 3] uint8 on the CPU.
+void write_png(const std::filesystem::path& path, const at::Tensor& image);
+
+/// All frames of a video file: [frames, height, width, 3] uint8. For tests and for scoring stored videos.
+at::Tensor read_video(const std::filesystem::path& path);
+
+}  // namespace dualparal

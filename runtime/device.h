@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device that a rank computes on, and the number format it computes in.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+namespace dualparal {
+
+/// "cpu", "cuda" or "cuda:K". Asking for a CUDA device loads LibTorch's CUDA backend (once per process).
+/// Throws Error when the backend or the device is not there.
+at::Device parse_device(const std::string& name);
+
+/// "fp32", "bf16" or "fp16".
+at::ScalarType parse_dtype(const std::string& name);
+std::string dtype_name(at::ScalarType dtype);
+
+/// Waits until the device has done all that it was given. Nothing to do on a CPU.
+void synchronize(const at::Device& device);
+
+/// Model name of the device, for instance "NVIDIA H100 80GB HBM3", or the processor's name.
+std::string device_description(const at::Device& device);
+
+}  // namespace dualparal

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/memory.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <malloc.h>
+#include <sys/resource.h>
+
+#include <atomic>
+
+namespace dualparal {
+namespace {
+
+std::atomic<int64_t> allocated{0};
+std::atomic<int64_t> peak{0};
+
+void count(int64_t bytes) {
+  const int64_t now = allocated.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  int64_t seen = peak.load(std::memory_order_relaxed);
+  while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
+  }
+}
+
+void release(void* data) {
+  if (!data) return;
+  count(-static_cast<int64_t>(malloc_usable_size(data)));
+  c10::free_cpu(data);
+}
+
+struct CountingAllocator final : at::Allocator {
+  at::DataPtr allocate(size_t bytes) override {
+    void* data = c10::alloc_cpu(bytes);
+    if (data) count(static_cast<int64_t>(malloc_usable_size(data)));
+    return {data, data, &release, at::Device(at::kCPU)};
+  }
+  at::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
+}  // namespace
+
+void count_cpu_memory() {
+  static CountingAllocator allocator;
+  c10::SetCPUAllocator(&allocator, /*priority=*/1);
+}
+
+MemoryUsage memory_usage(const at::Device& device) {
+  if (device.is_cpu()) return {allocated.load(), peak.load(), peak.load()};
+  using c10::CachingAllocator::StatType;
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  const auto all = static_cast<size_t>(StatType::AGGREGATE);
+  return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].peak};
+}
+
+void reset_peak_memory(const at::Device& device) {
+  if (device.is_cpu())
+    peak = allocated.load();
+  else
+    c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peak memory of a rank, as the allocator counts it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+namespace dualparal {
+
+/// Bytes of tensors on `device`, all threads of this process together. On a CPU the count comes from an
+/// allocator of ours around LibTorch's (its own reporting hook sees one thread only); on CUDA from the
+/// caching allocator. Memory-mapped checkpoint files are not tensors of the allocator and do not count.
+struct MemoryUsage {
+  int64_t allocated_bytes = 0;
+  int64_t peak_allocated_bytes = 0;
+  int64_t peak_reserved_bytes = 0;  ///< on a CPU the same as allocated
+};
+
+/// Puts the counting allocator in place. Call first thing in main(): tensors made before do not count.
+void count_cpu_memory();
+
+MemoryUsage memory_usage(const at::Device& device);
+
+/// Starts a new peak at what is allocated now.
+void reset_peak_memory(const at::Device& device);
+
+/// Highest resident set size of this process since it started, in bytes (mapped files included).
+int64_t peak_resident_bytes();
+
+}  // namespace dualparal

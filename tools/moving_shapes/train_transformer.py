@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the transformer and the text encoder together, by flow matching as Wan does.
+
+x = (1 - sigma) * latents + sigma * noise, the target is noise - latents, the timestep 1000 * sigma;
+sigma is drawn uniformly or logit-normally and shifted by 3, as the scheduler shifts it. One caption in
+ten is empty (classifier-free guidance). Clips have 1 to 16 latent frames, mostly 5 to 13. Three of four
+batches start at the clip's first latent frame. The others start later, as the windows of a long video do;
+their first two frames are context there and carry no loss, so that the model never learns to put
+anything but an opening frame at the opening of a video.
+
+    python train_transformer.py --state DIR --until 23:50      # DIR holds vae.pt; UTC clock
+
+Interrupted runs resume from DIR/transformer.pt (weights, average, optimiser); the pool is saved beside it.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import time
+
+import torch
+
+import data
+import latents as latent_tools
+import text
+from optim import Average, Muon, schedule
+from transformer import build, quicken
+
+LENGTHS = torch.tensor([1.0, 0.5, 0.5, 0.7] + [1.5] * 4 + [2.5] + [1.5] * 4 + [1.0] * 3)  # weight of 1..16
+CONTEXT = 2  # frames without loss in a batch that starts inside a clip
+
+
+class Model(torch.nn.Module):
+    def __init__(self, vocabulary: int):
+        super().__init__()
+        self.encoder, self.transformer = text.build_encoder(vocabulary), build()
+
+    def forward(self, x, sigma, ids, mask):
+        embedded = text.embed(self.encoder, ids, mask)
+        return self.transformer(x, (1000 * sigma), embedded, return_dict=False)[0]
+
+
+class Pool:
+    """Normalised latents of 61-frame clips with their captions, renewed a few at a time."""
+
+    def __init__(self, vae, path: str, size: int, generator: torch.Generator):
+        self.vae, self.path, self.generator = vae, path, generator
+        self.latents, self.captions, self.cursor, self.size = [], [], 0, size
+        if os.path.exists(path):
+            self.latents, self.captions, self.cursor = torch.load(path)
+
+    def renew(self, count: int) -> None:
+        clips = data.sample(count, self.generator)
+        fresh = latent_tools.normalise(self.vae, latent_tools.encode(self.vae, clips, 61, self.generator))
+        for row, caption in zip(fresh.to(torch.float16), clips.captions()):
+            if len(self.latents) < self.size:
+                self.latents.append(row)
+                self.captions.append(caption)
+            else:
+                self.latents[self.cursor], self.captions[self.cursor] = row, caption
+                self.cursor = (self.cursor + 1) % self.size
+
+    def save(self) -> None:
+        torch.save((self.latents, self.captions, self.cursor), self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+
+    def batch(self, tokens_wanted: int):
+        """Latents [batch, 16, frames, 8, 12], captions, frames without loss."""
+        g = self.generator
+        frames = int(torch.multinomial(LENGTHS, 1, generator=g)) + 1
+        inside = 4 <= frames <= 14 and torch.rand((), generator=g) < 0.25
+        start = int(torch.randint(1, 17 - frames, (), generator=g)) if inside else 0
+        count = max(8, min(64, tokens_wanted // (24 * frames)))
+        rows = torch.randint(len(self.latents), (count,), generator=g).tolist()
+        x = torch.stack([self.latents[i][:, start:start + frames] for i in rows]).float()
+        captions = ["" if torch.rand((), generator=g) < 0.1 else self.captions[i] for i in rows]
+        return x, captions, CONTEXT if inside else 0
+
+
+def draw_sigma(count: int, generator: torch.Generator, shift: float = 3.0) -> torch.Tensor:
+    u = torch.rand(count, generator=generator)
+    normal = torch.sigmoid(torch.randn(count, generator=generator))
+    u = torch.where(torch.rand(count, generator=generator) < 0.5, u, normal)
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--until", required=True, help="UTC clock time at which the schedule ends, HH:MM")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--tokens", type=int, default=3456, help="video tokens in a batch")
+    parser.add_argument("--pool", type=int, default=3000, help="clips kept")
+    parser.add_argument("--first", type=int, default=320, help="clips encoded before the first step")
+    parser.add_argument("--share", type=float, default=0.15, help="share of the time spent on fresh clips")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    hour, minute = map(int, options.until.split(":"))
+    today = datetime.datetime.now(datetime.timezone.utc)
+    deadline = today.replace(hour=hour, minute=minute, second=0).timestamp()
+
+    torch.set_num_threads(2)
+    torch.manual_seed(options.seed)
+    vae = latent_tools.load_vae(options.state)
+    tokenizer = text.train_tokenizer(os.path.join(options.state, "tokenizer"))
+    model = Model(len(tokenizer))
+    quicken(model.transformer)
+    print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
+    optimiser = Muon(model.parameters(), options.lr, adam=model.encoder.parameters())
+    average = Average(model, 0.998)
+    path, step, began = os.path.join(options.state, "transformer.pt"), 0, None
+    if os.path.exists(path):
+        state = torch.load(path)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.values, average.steps = state["average"], state["average_steps"]
+        step, began = state["step"], state["began"]
+    generator = torch.Generator().manual_seed(options.seed + 1 + step)
+    pool = Pool(vae, os.path.join(options.state, "pool.pt"), options.pool, generator)
+    while len(pool.latents) < options.first:
+        pool.renew(8)
+        print("pool", len(pool.latents), flush=True)
+    pool.save()
+    began = began or time.time()
+    log = open(os.path.join(options.state, "transformer_log.jsonl"), "a")
+    saved, encoding, training, running = time.time(), 0.0, 1e-6, None
+    while time.time() < deadline:
+        clock = time.time()
+        if encoding < options.share * (encoding + training):
+            pool.renew(4)
+            encoding += time.time() - clock
+            continue
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * schedule((clock - began) / (deadline - began))
+        x, captions, context = pool.batch(options.tokens)
+        ids, mask = text.tokens(tokenizer, captions)
+        sigma = draw_sigma(len(x), generator)
+        noise = torch.randn(x.shape, generator=generator)
+        level = sigma.view(-1, 1, 1, 1, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = model((1 - level) * x + level * noise, sigma, ids, mask)
+        loss = (predicted.float() - (noise - x))[:, :, context:].square().mean()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update(model)
+        step += 1
+        running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
+        training += time.time() - clock
+        if step % 25 == 0:
+            record = dict(step=step, elapsed=round(time.time() - began, 1), loss=running, norm=norm.item(),
+                          lr=group["lr"], pool=len(pool.latents), drawn=pool.cursor)
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+        if time.time() - saved > 170 or time.time() >= deadline:
+            torch.save(dict(model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.values,
+                            average_steps=average.steps, step=step, began=began), path + ".new")
+            os.replace(path + ".new", path)
+            saved = time.time()
+    pool.save()
+
+
+if __name__ == "__main__":
+    main()

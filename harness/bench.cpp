@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/bench.h"
+
+#include <map>
+
+#include "harness/child_process.h"
+#include "harness/experiment.h"
+#include "harness/progress.h"
+#include "harness/provenance.h"
+#include "harness/report.h"
+#include "harness/results.h"
+#include "runtime/errors.h"
+#include "runtime/files.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
+
+fs::path video_path(const fs::path& folder, const Point& point) {
+  std::string name = point.flags.at("strategy");
+  for (const auto& [flag, value] : point.flags)
+    if (flag == "nproc" || flag == "frames" || flag == "feature-cache" || flag == "noise-sharing")
+      name += "_" + flag + "-" + value;
+  return folder / "videos" / (name + ".mp4");
+}
+
+std::vector<std::string> arguments_of(const Point& point, const fs::path& result, const fs::path& video) {
+  std::vector<std::string> arguments{"generate"};
+  for (const auto& [name, value] : point.flags) {
+    if (value == "false") continue;
+    arguments.push_back("--" + name);
+    if (value != "true") arguments.push_back(value);
+  }
+  arguments.insert(arguments.end(), {"--result", result.string()});
+  if (!video.empty()) arguments.insert(arguments.end(), {"--output", video.string()});
+  return arguments;
+}
+
+// A point that did not run to its end is a result, too: as many fields as are known without running it.
+nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error) {
+  const auto number = [&](const char* name) -> nlohmann::ordered_json {
+    const auto found = point.flags.find(name);
+    if (found == point.flags.end()) return nullptr;
+    try {
+      return std::stoll(found->second);
+    } catch (const std::exception&) {
+      return found->second;
+    }
+  };
+  const auto nproc = number("nproc");
+  return {{"schema", kResultSchema},
+          {"kind", "measured"},
+          {"strategy", point.flags.at("strategy")},
+          {"options", nlohmann::ordered_json::object()},
+          {"world_size", nproc.is_null() ? nlohmann::ordered_json(1) : nproc},
+          {"model", point.flags.contains("model") ? fs::path(point.flags.at("model")).filename().string() : ""},
+          {"dtype", point.flags.contains("dtype") ? point.flags.at("dtype") : "fp32"},
+          {"frames", number("frames")},
+          {"status", status},
+          {"error", error},
+          {"config", point.flags},
+          {"provenance", provenance(at::kCPU)}};
+}
+
+}  // namespace
+
+int64_t run_bench(const BenchOptions& options) {
+  const Experiment experiment = read_experiment(options.experiment);
+  const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
+  const fs::path lines = folder / "results.jsonl";
+  fs::create_directories(folder);
+  drop_unfinished_line(lines);
+
+  std::map<std::string, std::string> done;  // key -> status
+  if (fs::exists(lines))
+    for (const auto& record : read_results(lines))
+      if (record.contains("point")) done[record["point"]] = record["status"];
+  std::vector<Point> missing;
+  for (const auto& point : experiment.points) {
+    const auto found = done.find(point.key());
+    if (found == done.end() || (options.retry_failed && found->second == "failed")) missing.push_back(point);
+  }
+  if (!options.quiet)
+    fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
+               missing.size(), folder.string());
+
+  int64_t failed = 0;
+  const Stopwatch watch;
+  for (size_t i = 0; i < missing.size(); ++i) {
+    const Point& point = missing[i];
+    const double left = i == 0 ? 0 : watch.seconds() / static_cast<double>(i) * static_cast<double>(missing.size() - i);
+    if (!options.quiet)
+      fmt::print(stderr, "# {}/{} {}{}{}\n", i + 1, missing.size(), point.label(),
+                 point.repeat > 0 ? fmt::format(" (repeat {})", point.repeat) : "",
+                 i == 0 ? "" : fmt::format(", about {} left", duration_text(left)));
+    nlohmann::ordered_json record;
+    if (!point.skip_reason.empty()) {
+      record = unfinished_record(point, "skipped", point.skip_reason);
+    } else {
+      const fs::path single_line = folder / ".point.jsonl";
+      fs::remove(single_line);
+      const fs::path video = experiment.videos && point.repeat == 0 ? video_path(folder, point) : fs::path();
+      const auto child = run_self(arguments_of(point, single_line, video), options.quiet);
+      if (child.exit_code == 0) {
+        record = read_results(single_line).at(0);
+        if (!video.empty()) record["video"] = fs::relative(video, folder).string();
+      } else {
+        record = unfinished_record(point, "failed", child.error);
+        ++failed;
+      }
+      fs::remove(single_line);
+    }
+    record["experiment"] = experiment.name;
+    record["point"] = point.key();
+    record["repeat"] = point.repeat;
+    append_line(lines, record.dump());
+  }
+  write_report({lines}, folder / "report.md", folder / "report.tex", experiment.title);
+  if (!options.quiet) fmt::print(stderr, "# wrote {} and report.md beside it\n", lines.string());
+  return failed;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace dualparal {
+
+struct BenchOptions {
+  std::filesystem::path experiment;
+  std::filesystem::path output;  ///< folder; empty: results/<name> in the working directory
+  bool retry_failed = false;
+  bool quiet = false;
+};
+
+/// `dualparal bench`: runs every point of an experiment, each in a fresh process, appends each result line to
+/// results.jsonl as it is done, and writes report.md. Run again, it does what is missing. Returns the number of
+/// points that failed.
+int64_t run_bench(const BenchOptions& options);
+
+}  // namespace dualparal

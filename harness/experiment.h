@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Experiment files (YAML): what to run, as lists that are crossed. Described in docs/experiments.md.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace dualparal {
+
+/// Flags of `dualparal generate`, without "--". A switch has the value "true".
+using Flags = std::map<std::string, std::string>;
+
+struct Point {
+  Flags flags;              ///< with `strategy`
+  int64_t repeat = 0;
+  std::string skip_reason;  ///< empty: to be run
+  /// The same for the same flags and repeat, whatever their place in the experiment.
+  std::string key() const;
+  std::string label() const;
+};
+
+struct Experiment {
+  std::string name;
+  std::string title;
+  int64_t repeat = 1;
+  bool videos = false;  ///< keep one mp4 for each point's first repeat
+  std::vector<Point> points;
+};
+
+/// Error that names the file, the line and the key for anything that it does not understand.
+Experiment read_experiment(const std::filesystem::path& file);
+
+}  // namespace dualparal

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/generate_options.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
+
+#include "harness/provenance.h"
+#include "harness/strategies.h"
+#include "model/config.h"
+#include "model/config_reader.h"
+#include "model/sampler.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
+
+// Options of several strategies can share a name; each is one flag.
+std::map<std::string, OptionSpec> all_strategy_options() {
+  std::map<std::string, OptionSpec> specs;
+  for (const auto& entry : strategies())
+    for (const auto& spec : entry.options) specs.emplace(spec.name, spec);
+  return specs;
+}
+
+// What the folder of a model says about how to use it. No file: Wan 2.1's values for 480p.
+void apply_model_defaults(GenerateOptions& options) {
+  int64_t frames = 81, height = 480, width = 832, fps = 16, steps = 50;
+  double guidance = 5.0;
+  std::optional<std::string> prompt;
+  const fs::path file = fs::path(options.model) / "generation_defaults.json";
+  if (fs::exists(file)) {
+    ConfigReader reader(file);
+    frames = reader.optional("frames", frames);
+    height = reader.optional("height", height);
+    width = reader.optional("width", width);
+    fps = reader.optional("fps", fps);
+    steps = reader.optional("steps", steps);
+    guidance = reader.optional("guidance_scale", guidance);
+    if (reader.has("prompt")) prompt = reader.required<std::string>("prompt");
+    reader.refuse_unknown();
+  }
+  if (!options.frames) options.frames = frames;
+  if (!options.height) options.height = height;
+  if (!options.width) options.width = width;
+  if (!options.fps) options.fps = fps;
+  if (!options.steps) options.steps = steps;
+  if (!options.guidance_scale) options.guidance_scale = guidance;
+  if (!options.prompt && options.prompt_embeds.empty()) options.prompt = prompt;
+  if (!options.negative_prompt) options.negative_prompt = "";
+}
+
+}  // namespace
+
+void add_generate_options(CLI::App& app, GenerateOptions& o) {
+  std::string group = "Model";
+  const auto flag = [&](const std::string& name, auto& target, const std::string& help) {
+    return app.add_option(name, target, help)->group(group);
+  };
+  flag("--model", o.model, "checkpoint folder in Hugging Face diffusers layout [the embedded model]");
+  app.add_flag("--random-weights", o.random_weights, "random weights: a folder with the config.json files is enough")
+      ->group(group);
+  flag("--dtype", o.dtype, "fp32, bf16 or fp16: transformer and text encoder")->capture_default_str();
+  flag("--vae-dtype", o.vae_dtype, "fp32, bf16 or fp16: VAE")->capture_default_str();
+  flag("--device", o.device, "cpu, cuda or cuda:K")->capture_default_str();
+  flag("--threads", o.threads, "CPU threads per rank [LibTorch's default]")->check(CLI::NonNegativeNumber);
+
+  group = "Strategy";
+  flag("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
+  flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(CLI::PositiveNumber);
+  flag("--mode", o.mode, "run")->capture_default_str();
+  for (const auto& [name, spec] : all_strategy_options())
+    app.add_option_function<std::string>(
+           "--" + name, [&o, name = name](const std::string& value) { o.strategy_options[name] = value; },
+           fmt::format("{} [{}]", spec.help, spec.default_value))
+        ->group(group);
+
+  group = "Video";
+  flag("--prompt", o.prompt, "what to show");
+  flag("--negative-prompt", o.negative_prompt, "what to avoid [empty]");
+  flag("--prompt-embeds", o.prompt_embeds,
+       "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
+  flag("--frames", o.frames, "video frames, any number from 1; latent frames are made for "
+       "ceil((frames - 1) / 4) + 1 and the surplus is cut after decoding [from the model, else 81]");
+  flag("--height", o.height, "pixels [from the model, else 480]");
+  flag("--width", o.width, "pixels [from the model, else 832]");
+  flag("--fps", o.fps, "frames per second of the mp4 [from the model, else 16]");
+
+  group = "Sampling";
+  flag("--steps", o.steps, "denoising steps [from the model, else 50]");
+  flag("--guidance-scale", o.guidance_scale, "classifier-free guidance; 1 or less: none [from the model, else 5]");
+  flag("--flow-shift", o.flow_shift, "shift of the noise levels [from the checkpoint's scheduler]");
+  flag("--sampler", o.sampler, "unipc or euler [from the checkpoint's scheduler]");
+  flag("--seed", o.seed, "of the initial noise")->capture_default_str();
+  flag("--initial-noise", o.initial_noise, "safetensors with noise [1, channels, latent frames, h, w]");
+
+  group = "Output";
+  flag("--output", o.output, "the video, an mp4 file");
+  flag("--save-frames", o.save_frames, "folder for the frames as PNG files");
+  flag("--save-latents", o.save_latents, "safetensors file for the final latents (fp32)");
+  flag("--save-noise", o.save_noise, "safetensors file for the initial noise");
+  flag("--save-prompt-embeds", o.save_prompt_embeds, "safetensors file for the prompt embeddings");
+  app.add_flag("--no-decode", o.no_decode, "do not decode the latents")->group(group);
+  app.add_flag("--no-quality", o.no_quality, "do not compute the quality metrics")->group(group);
+  flag("--result", o.result, "file to which the result line (JSON) is appended");
+  flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--quiet", o.quiet, "no progress and no summary")->group(group);
+}
+
+void resolve_generate_options(GenerateOptions& o) {
+  if (o.model.empty()) o.model = (data_dir() / "models" / "moving-shapes").string();
+  check_model_index(o.model);
+  apply_model_defaults(o);
+  const auto scheduler = read_scheduler_config(fs::path(o.model) / "scheduler" / "scheduler_config.json");
+  if (!o.flow_shift) o.flow_shift = scheduler.flow_shift;
+  if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
+  parse_sampler(o.sampler);
+  check_usage(o.mode == "run" || o.mode == "emulate" || o.mode == "trace",
+              "--mode: expected run, emulate or trace, got '{}'", o.mode);
+  check_usage(o.mode == "run", "--mode {}: not available in this version, only run is", o.mode);
+  check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
+  check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
+  check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
+  const auto vae = read_vae_config(fs::path(o.model) / "vae" / "config.json");
+  const auto transformer = read_transformer_config(fs::path(o.model) / "transformer" / "config.json");
+  const int64_t rows = vae.spatial_stride() * transformer.patch_size[1];
+  const int64_t columns = vae.spatial_stride() * transformer.patch_size[2];
+  check_usage(*o.height > 0 && *o.height % rows == 0, "--height: expected a positive multiple of {}, got {}", rows,
+              *o.height);
+  check_usage(*o.width > 0 && *o.width % columns == 0, "--width: expected a positive multiple of {}, got {}", columns,
+              *o.width);
+  check_usage(!(o.prompt && !o.prompt_embeds.empty()), "--prompt and --prompt-embeds: give one of them");
+  check_usage(o.prompt || !o.prompt_embeds.empty(), "--prompt (or --prompt-embeds) is missing");
+  check_usage(!(o.no_decode && (!o.output.empty() || !o.save_frames.empty())),
+              "--no-decode leaves nothing to write to {}", o.output.empty() ? "--save-frames" : "--output");
+  check_usage(o.output.empty() || fs::path(o.output).extension() == ".mp4", "--output: expected a .mp4 file, got '{}'",
+              o.output);
+  o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);
+}
+
+nlohmann::ordered_json to_json(const GenerateOptions& o) {
+  return {{"model", o.model},
+          {"random_weights", o.random_weights},
+          {"strategy", o.strategy},
+          {"strategy_options", o.strategy_options},
+          {"nproc", o.nproc},
+          {"mode", o.mode},
+          {"device", o.device},
+          {"dtype", o.dtype},
+          {"vae_dtype", o.vae_dtype},
+          {"threads", o.threads},
+          {"prompt", o.prompt ? nlohmann::ordered_json(*o.prompt) : nullptr},
+          {"negative_prompt", *o.negative_prompt},
+          {"prompt_embeds", o.prompt_embeds},
+          {"frames", *o.frames},
+          {"height", *o.height},
+          {"width", *o.width},
+          {"fps", *o.fps},
+          {"steps", *o.steps},
+          {"guidance_scale", *o.guidance_scale},
+          {"flow_shift", *o.flow_shift},
+          {"sampler", o.sampler},
+          {"seed", o.seed},
+          {"initial_noise", o.initial_noise},
+          {"no_decode", o.no_decode},
+          {"warmup_steps", o.warmup_steps}};
+}
+
+}  // namespace dualparal

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// dualparal: the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "harness/bench.h"
+#include "harness/generate.h"
+#include "harness/inspect.h"
+#include "harness/report.h"
+#include "harness/strategies.h"
+#include "runtime/errors.h"
+#include "runtime/memory.h"
+
+namespace dualparal {
+namespace {
+
+void print_strategies() {
+  for (const auto& entry : strategies()) {
+    fmt::print("{:<16} {}\n", entry.name, entry.description);
+    for (const auto& option : entry.options)
+      fmt::print("  --{} {}  {} [{}]\n", option.name,
+                 option.choices.empty() ? "N" : fmt::format("{}", fmt::join(option.choices, "|")), option.help,
+                 option.default_value);
+  }
+}
+
+// LibTorch appends a stack trace; a user needs the first line.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+int report_error(const std::string& message, int code) {
+  fmt::print(stderr, "error: {}\n", message);
+  return code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Benchmark and reproduction harness for DualParal: long videos from Wan 2.1 on many GPUs."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", DUALPARAL_VERSION);
+
+  GenerateOptions generate_options;
+  CLI::App* generate = app.add_subcommand("generate", "generate one video");
+  add_generate_options(*generate, generate_options);
+
+  BenchOptions bench_options;
+  CLI::App* bench = app.add_subcommand("bench", "run an experiment file, resuming what is missing");
+  bench->add_option("experiment", bench_options.experiment, "YAML file, see configs/experiments/")->required();
+  bench->add_option("--output", bench_options.output, "folder for the results [results/<name>]");
+  bench->add_flag("--retry-failed", bench_options.retry_failed, "run failed points again");
+  bench->add_flag("--quiet", bench_options.quiet, "no progress");
+
+  std::vector<std::filesystem::path> result_files;
+  std::string report_output, report_title = "Results";
+  CLI::App* report = app.add_subcommand("report", "tables from result lines");
+  report->add_option("results", result_files, "results.jsonl files, or folders that hold one")->required();
+  report->add_option("--output", report_output, "folder for report.md and report.tex [print Markdown]");
+  report->add_option("--title", report_title, "of the report")->capture_default_str();
+
+  std::string checkpoint, dtype = "bf16";
+  int64_t nproc = 1;
+  CLI::App* inspect = app.add_subcommand("inspect", "what a checkpoint holds and what each rank would hold");
+  inspect->add_option("checkpoint", checkpoint, "folder in Hugging Face diffusers layout")->required();
+  inspect->add_option("--nproc", nproc, "ranks to split the layers over")->capture_default_str();
+  inspect->add_option("--dtype", dtype, "fp32, bf16 or fp16")->capture_default_str();
+
+  CLI::App* list = app.add_subcommand("strategies", "list the strategies and their options");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return report_error(fmt::format("{} (see --help)", error.what()), 2);
+  }
+  if (generate->parsed()) run_generate(generate_options);
+  if (bench->parsed()) {
+    const int64_t failed = run_bench(bench_options);
+    if (failed > 0) return report_error(fmt::format("{} point(s) failed; the report says why", failed), 1);
+  }
+  if (report->parsed()) {
+    const std::filesystem::path folder = report_output;
+    if (report_output.empty())
+      fmt::print("{}", markdown_report(result_files, ".", report_title));
+    else
+      write_report(result_files, folder / "report.md", folder / "report.tex", report_title);
+  }
+  if (inspect->parsed()) fmt::print("{}", inspect_checkpoint(checkpoint, nproc, dtype));
+  if (list->parsed()) print_strategies();
+  return 0;
+}
+
+}  // namespace
+}  // namespace dualparal
+
+int main(int argc, char** argv) {
+  using namespace dualparal;
+  count_cpu_memory();
+  try {
+    return run(argc, argv);
+  } catch (const UsageError& error) {
+    return report_error(error.what(), 2);
+  } catch (const c10::OutOfMemoryError& error) {
+    return report_error(fmt::format("out of memory: {}", first_line(error.what_without_backtrace())), 1);
+  } catch (const c10::Error& error) {
+    return report_error(first_line(error.what_without_backtrace()), 1);
+  } catch (const std::exception& error) {
+    return report_error(error.what(), 1);
+  }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/strategies.h"
+
+#include "baselines/single.h"
+#include "runtime/errors.h"
+
+namespace dualparal {
+
+const std::vector<StrategyEntry>& strategies() {
+  static const std::vector<StrategyEntry> table = {
+      single_strategy(),
+  };
+  return table;
+}
+
+const StrategyEntry& find_strategy(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : strategies()) {
+    if (entry.name == name) return entry;
+    names.push_back(entry.name);
+  }
+  throw UsageError(fmt::format("--strategy: '{}' is not known; there are: {}", name, fmt::join(names, ", ")));
+}
+
+}  // namespace dualparal

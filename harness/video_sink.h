@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens to finished latents: saved, decoded, measured, written. Decoding runs in a thread of its own.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "harness/metrics/quality.h"
+#include "model/video_file.h"
+#include "model/wan_model.h"
+#include "runtime/clock.h"
+#include "strategy/latents_sink.h"
+
+namespace dualparal {
+
+struct VideoSinkOptions {
+  int64_t frames = 0;          ///< of the video; what is decoded beyond them is cut
+  int64_t latent_frames = 0;
+  int64_t height = 0, width = 0, fps = 16;
+  bool decode = true;
+  bool overlap = false;        ///< decode while later latents are still being denoised
+  std::string video_path;      ///< mp4, or empty
+  std::string frames_dir;      ///< PNG files, or empty
+  std::string latents_path;    ///< safetensors, or empty
+};
+
+class VideoSink final : public LatentsSink {
+ public:
+  /// `load_vae` is called when the first latents are to be decoded. `quality` may be null.
+  VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae>()> load_vae, QualityMeter* quality);
+  /// Without finish(): stops, and leaves no video behind.
+  ~VideoSink() override;
+
+  void push(const at::Tensor& latents) override;
+  /// Decodes what is left and completes the files. Throws what went wrong in the decoding thread.
+  void finish();
+
+  /// Seconds from the sink's making, or from restart_clock(), to the first latents; 0 before.
+  double first_latents_s() const { return first_latents_s_; }
+  void restart_clock() { watch_ = Stopwatch(); }
+  /// Seconds spent decoding (and measuring and writing).
+  double decode_s() const { return decode_s_; }
+  int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
+
+ private:
+  void start_worker();
+  void work();
+  void decode(Vae::Stream& stream, const at::Tensor& latents);
+
+  VideoSinkOptions options_;
+  std::function<std::unique_ptr<Vae>()> load_vae_;
+  QualityMeter* quality_;
+  std::unique_ptr<VideoFile> video_;
+  std::vector<at::Tensor> kept_latents_;
+  int64_t frames_written_ = 0;
+
+  Stopwatch watch_;
+  double first_latents_s_ = 0, decode_s_ = 0;
+  int64_t decode_peak_bytes_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<at::Tensor> queue_;
+  bool closed_ = false, abandoned_ = false;
+  std::exception_ptr failure_;
+  std::thread worker_;
+};
+
+}  // namespace dualparal

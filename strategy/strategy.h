@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A strategy: which layers a rank holds, which tokens it processes, what its self-attention sees. Timing, files,
+// warm-up and checks belong to the harness.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/transformer.h"
+#include "strategy/latents_sink.h"
+#include "strategy/options.h"
+#include "strategy/request.h"
+
+namespace dualparal {
+
+/// This process's place among the ranks.
+struct RankInfo {
+  int64_t rank = 0;
+  int64_t world_size = 1;
+};
+
+/// What a strategy may use while it denoises.
+struct DenoiseContext {
+  const Transformer& transformer;  ///< holds the parts that the strategy asked for
+  RankInfo rank;
+  /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
+  std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
+};
+
+class Strategy {
+ public:
+  virtual ~Strategy() = default;
+  /// What this rank holds. Throws UsageError if the strategy cannot run like this.
+  virtual TransformerParts parts(const TransformerConfig& config, const RankInfo& rank) const = 0;
+  /// Denoises the whole video. The rank that finishes latents hands them to `sink`, in frame order.
+  virtual void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) = 0;
+  /// Initial noise of every latent frame, in frame order: [1, channels, frames, h, w].
+  virtual at::Tensor initial_noise(const Request& request) const;
+  /// Latent frames at which blocks (or clips) begin, the first (0) left out; empty if the video is one piece.
+  virtual std::vector<int64_t> block_starts(const Request&) const { return {}; }
+};
+
+/// A row of the table of strategies (harness/strategies.cpp).
+struct StrategyEntry {
+  std::string name;
+  std::string description;  ///< one line
+  std::vector<OptionSpec> options;
+  std::function<std::unique_ptr<Strategy>(const OptionValues&)> make;
+  bool streams_blocks = false;  ///< finishes latents while others are still being denoised
+};
+
+}  // namespace dualparal

@@ -26,10 +26,10 @@ constexpr std::array<NamedColour, 6> kColours = {{{"red", {220, 40, 40}},
 constexpr std::array<NamedColour, 4> kBackgrounds = {
     {{"black", {12, 12, 12}}, {"dark blue", {20, 25, 85}}, {"dark green", {15, 70, 35}}, {"grey", {95, 95, 95}}}};
 
-constexpr int64_t kBorder = 2;       // pixels
-constexpr double kThreshold = 48;    // of 255
-constexpr size_t kMinSpeck = 12;     // pixels
-constexpr size_t kMinObject = 80;    // pixels
+constexpr int64_t kBorder = 2;     // pixels
+constexpr double kThreshold = 48;  // of 255
+constexpr size_t kMinSpeck = 12;   // pixels
+constexpr size_t kMinObject = 80;  // pixels
 constexpr double kMinIou = 0.8;
 
 using Colour = std::array<double, 3>;
@@ -151,8 +151,8 @@ ContentClasses parse_content_prompt(const std::string& prompt) {
   const std::string tail = split == std::string::npos ? "" : words.substr(split);
 
   const auto first_named = [](const std::string& text, const auto& table, auto name) {
-    const auto found = std::ranges::find_if(
-        table, [&](const auto& entry) { return text.find(name(entry)) != std::string::npos; });
+    const auto found =
+        std::ranges::find_if(table, [&](const auto& entry) { return text.find(name(entry)) != std::string::npos; });
     return found == table.end() ? -1 : static_cast<int>(found - table.begin());
   };
   const auto colour_name = [](const NamedColour& entry) { return entry.name; };
@@ -215,8 +215,8 @@ void ContentMeter::push_frame(const at::Tensor& frame) {
   good_ += seen.count == 1 && seen.classes == wanted_;
   if (seen.centre) {
     if (centre_)
-      largest_jump_ = std::max(
-          largest_jump_, std::hypot((*seen.centre)[0] - (*centre_)[0], (*seen.centre)[1] - (*centre_)[1]));
+      largest_jump_ =
+          std::max(largest_jump_, std::hypot((*seen.centre)[0] - (*centre_)[0], (*seen.centre)[1] - (*centre_)[1]));
     const std::array<int, 2> identity = {seen.classes.shape, seen.classes.colour};
     switches_ += identity_ && identity != *identity_;
     identity_ = identity;

@@ -6,8 +6,8 @@
 
 #include <ATen/ATen.h>
 
-#include <nlohmann/json.hpp>
 #include <array>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -24,8 +24,8 @@ ContentClasses parse_content_prompt(const std::string& prompt);
 
 /// What one frame holds.
 struct FrameObject {
-  int count = 0;                               ///< objects seen; specks are not counted
-  ContentClasses classes;                      ///< of the largest one
+  int count = 0;                                ///< objects seen; specks are not counted
+  ContentClasses classes;                       ///< of the largest one
   std::optional<std::array<double, 2>> centre;  ///< row and column, pixels
 };
 
@@ -46,7 +46,7 @@ class ContentMeter {
   ContentClasses wanted_;
   int64_t frames_ = 0, good_ = 0, switches_ = 0;
   double largest_jump_ = 0;
-  std::optional<std::array<int, 2>> identity_;    // shape and colour of the last frame that had an object
+  std::optional<std::array<int, 2>> identity_;   // shape and colour of the last frame that had an object
   std::optional<std::array<double, 2>> centre_;  // in the last frame
 };
 

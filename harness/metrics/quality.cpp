@@ -9,8 +9,8 @@
 namespace dualparal {
 namespace {
 
-constexpr int64_t kFramesPerLatent = 4;   // video frames of every latent frame but the first, which has one
-constexpr int64_t kChunkOfLatents = 8;    // stands in for a block where a strategy has none
+constexpr int64_t kFramesPerLatent = 4;  // video frames of every latent frame but the first, which has one
+constexpr int64_t kChunkOfLatents = 8;   // stands in for a block where a strategy has none
 
 /// The first video frame that latent frame `latent` (1 or more) decodes to.
 int64_t first_frame(int64_t latent) { return kFramesPerLatent * (latent - 1) + 1; }
@@ -18,9 +18,9 @@ int64_t first_frame(int64_t latent) { return kFramesPerLatent * (latent - 1) + 1
 QualitySubject checked(QualitySubject subject) {
   check(subject.frames >= 1 && subject.latent_frames >= 1, "quality: {} frames of {} latent frames", subject.frames,
         subject.latent_frames);
-  check(subject.frames <= first_frame(subject.latent_frames) + kFramesPerLatent - 1,
-        "quality: {} latent frames decode to {} frames, not to {}", subject.latent_frames,
-        first_frame(subject.latent_frames) + kFramesPerLatent - 1, subject.frames);
+  const int64_t decoded = kFramesPerLatent * (subject.latent_frames - 1) + 1;
+  check(subject.frames <= decoded, "quality: {} latent frames decode to {} frames, not to {}", subject.latent_frames,
+        decoded, subject.frames);
   auto& starts = subject.block_starts;
   check(std::ranges::is_sorted(starts) && std::ranges::adjacent_find(starts) == starts.end() &&
             (starts.empty() || (starts.front() >= 0 && starts.back() < subject.latent_frames)),

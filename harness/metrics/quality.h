@@ -21,8 +21,8 @@ struct QualitySubject {
   int64_t frames = 0;         ///< of the finished video
   int64_t latent_frames = 0;  ///< of the latents; frames <= 4 (latent_frames - 1) + 1
   /// Latent frames where blocks begin, ascending, 0 included or not. Empty: the strategy denoises the whole sequence.
-  std::vector<int64_t> block_starts;
-  std::string prompt;
+  std::vector<int64_t> block_starts = {};
+  std::string prompt = {};
   bool content = false;  ///< measure `content`: for videos of the embedded model only
 };
 
@@ -47,7 +47,9 @@ class QualityMeter {
     int64_t count = 0;
     void add(double value) { sum += value, ++count; }
     Mean operator+(const Mean& other) const { return {sum + other.sum, count + other.count}; }
-    std::optional<double> value() const { return count ? std::optional(sum / static_cast<double>(count)) : std::nullopt; }
+    std::optional<double> value() const {
+      return count ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
+    }
   };
 
   QualitySubject subject_;

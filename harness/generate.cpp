@@ -104,7 +104,7 @@ nlohmann::ordered_json generate(GenerateOptions options) {
                                 *options.fps, !options.no_decode, entry.streams_blocks, options.output,
                                 options.save_frames, options.save_latents};
   std::unique_ptr<QualityMeter> quality;
-  if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualityOptions{
+  if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
       .frames = *options.frames, .latent_frames = request.latent_frames,
       .block_starts = strategy->block_starts(request), .prompt = options.prompt.value_or(""),
       .content = model.name() == "moving-shapes"});
@@ -154,7 +154,8 @@ nlohmann::ordered_json generate(GenerateOptions options) {
   record["first_block_s"] = sink.first_latents_s();
   record["text_encode_s"] = text_phase.seconds;
   record["load_s"] = load_phase.seconds;
-  record["decode_s"] = options.no_decode ? nlohmann::ordered_json(nullptr) : sink.decode_s();
+  using Json = nlohmann::ordered_json;
+  record["decode_s"] = options.no_decode ? Json(nullptr) : Json(sink.decode_s());
   record["total_s"] = total.seconds();
   record["per_rank"] = nlohmann::ordered_json::array(
       {{{"compute_s", denoise_phase.seconds},
@@ -168,7 +169,7 @@ nlohmann::ordered_json generate(GenerateOptions options) {
   record["peak_memory_bytes"] = denoise_phase.memory.peak_allocated_bytes;
   record["text_peak_memory_bytes"] = text_phase.memory.peak_allocated_bytes;
   record["decode_peak_memory_bytes"] =
-      options.no_decode || !device.is_cpu() ? nlohmann::ordered_json(nullptr) : sink.decode_peak_memory_bytes();
+      options.no_decode || !device.is_cpu() ? Json(nullptr) : Json(sink.decode_peak_memory_bytes());
   record["peak_resident_bytes"] = peak_resident_bytes();
   record["bubble_ratio"] = 0.0;
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;

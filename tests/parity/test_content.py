@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools" / "moving_shapes"))
 import content  # noqa: E402
 import data  # noqa: E402
 
-PROBE = Path(os.environ.get("DUALPARAL_BUILD_DIR", ROOT / "build")) / "harness" / "metrics" / "content_probe"
+PROBE = Path(os.environ.get("DUALPARAL_BUILD", ROOT / "build")) / "harness" / "metrics" / "content_probe"
 
 
 def clips(count: int, frames: int) -> list[tuple[np.ndarray, str]]:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The look shared by all figures: one column of a two-column paper, colours that colour-blind readers can tell apart."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator  # noqa: E402
+
+from results import Panel  # noqa: E402
+
+WIDTH = 3.4  # inches
+# Okabe and Ito's palette, without yellow (too pale on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES = ("-", "--", ":", "-.")
+STYLE = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "legend.fontsize": 7, "lines.linewidth": 1.2, "lines.markersize": 4, "axes.linewidth": 0.6,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.linewidth": 0.4,
+    "grid.color": "#dddddd", "axes.axisbelow": True, "pdf.fonttype": 42, "savefig.dpi": 300,
+}
+
+
+def look(panel: Panel, index: int) -> dict:
+    """A colour for each strategy where there are few, else for each series; its own marker for each series."""
+    names = list(dict.fromkeys(s.strategy for s in panel.series))
+    if len(panel.series) <= len(COLOURS):
+        colour, dash = COLOURS[index], "-"
+    else:
+        strategy = panel.series[index].strategy
+        alike = [i for i, s in enumerate(panel.series) if s.strategy == strategy]
+        colour = COLOURS[names.index(strategy) % len(COLOURS)]
+        dash = DASHES[alike.index(index) % len(DASHES)]
+    return {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linestyle": dash}
+
+
+def plain(x: float, _=None) -> str:
+    return f"{x:,.0f}" if x >= 10 else f"{x:.3g}"
+
+
+def frame_axis(axes, ticks: list[int], label: str = "frames") -> None:
+    """The counts that were run, on a logarithmic axis if they span enough; crowded labels are left out."""
+    low, high = min(ticks), max(ticks)
+    if high >= 4 * low:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.15, high * 1.15)
+        close = [t for i, t in enumerate(ticks) if i == 0 or t >= 1.2 * ticks[i - 1]]
+    else:
+        margin = max(1.0, 0.08 * (high - low))
+        axes.set_xlim(low - margin, high + margin)
+        close = [t for i, t in enumerate(ticks) if i == 0 or t - ticks[i - 1] >= 0.08 * (high - low)]
+    axes.set_xticks(close, [f"{t:,}" for t in close])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)
+
+
+def value_axis(axes, values: list[float], label: str, log: bool | None = None) -> None:
+    """Logarithmic where values span more than a factor of 8, else linear from zero."""
+    if log is None:
+        log = min(values) > 0 and max(values) > 8 * min(values)
+    if log:
+        axes.set_yscale("log")
+        axes.set_ylim(min(values) / 1.4, max(values) * 1.4)
+        narrow = max(values) < 200 * min(values)
+        axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if narrow else (1,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif min(values) >= 0:
+        axes.set_ylim(0, 1.12 * max(values) or 1)
+    axes.yaxis.set_major_formatter(FuncFormatter(plain))
+    axes.set_ylabel(label)
+
+
+def new_figure(panel: Panel, missing_rows: int, height: float = 2.1):
+    """Axes with a strip above them for points without a value (None if there are no such points)."""
+    plt.rcParams.update(STYLE)
+    legend_rows = len(panel.series)
+    strip_height = 0.14 * missing_rows + 0.06
+    if missing_rows:
+        figure, (strip, axes) = plt.subplots(
+            2, 1, sharex=True, figsize=(WIDTH, height + strip_height + 0.13 * legend_rows), layout="constrained",
+            height_ratios=(strip_height, height - 0.4))
+        strip.set_ylim(-0.5, missing_rows - 0.5)
+        strip.invert_yaxis()
+        strip.grid(False)
+        strip.spines[:].set_visible(False)
+        strip.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
+        return figure, axes, strip
+    figure, axes = plt.subplots(figsize=(WIDTH, height + 0.13 * legend_rows), layout="constrained")
+    return figure, axes, None
+
+
+def finish(figure, axes, strip, panel: Panel) -> None:
+    top = strip or axes
+    title = panel.title()
+    subtitle = panel.subtitle()
+    if len(subtitle) > 66:
+        subtitle = subtitle[:63] + "..."
+    figure.suptitle(title, fontsize=8, fontweight="bold")
+    top.set_title(subtitle, fontsize=6.5, color="#555555", pad=3)
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if labels and max(map(len, labels)) <= 24 and len(labels) > 1 else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.4,
+                  columnspacing=1.2, borderaxespad=0.1)
+
+
+def slug(panel: Panel) -> str:
+    s = panel.settings
+    size = f"{s['height']}x{s['width']}" if s["height"] and s["width"] else None
+    parts = [s["kind"], s["model"], size, s["dtype"], f"{s['steps']}steps" if s["steps"] else None, s["hardware"]]
+    text = "_".join(str(p) for p in parts if p)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-").lower()[:90]
+
+
+def save(figure, folder: Path, name: str) -> list[Path]:
+    """PNG and PDF."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in ("png", "pdf")]
+    for path in paths:
+        figure.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else None)
+    plt.close(figure)
+    return paths

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every figure that result lines allow.
+
+    python plots/make.py RESULTS... -o FOLDER
+
+RESULTS: results.jsonl files, or folders in which they are looked for. Prints the files that it wrote.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import latency_memory  # noqa: E402
+import quality  # noqa: E402
+from results import ResultsError, group, read_results  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path, nargs="+", help="results.jsonl files or folders")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the figures (PNG and PDF)")
+    options = parser.parse_args(arguments)
+    try:
+        lines = read_results(options.results)
+    except ResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    panels = group(lines)
+    written = latency_memory.make(panels, options.output) + quality.make(panels, options.output)
+    for path in written:
+        print(path)
+    if not written:
+        print(f"# no figure: {len(lines)} lines, none of them with a value to draw")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

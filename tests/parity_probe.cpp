@@ -65,7 +65,7 @@ struct Probe {
     const Tokenizer tokenizer(model_dir / "tokenizer");
     auto cleaned = nlohmann::json::array();
     for (const auto& prompt : prompts()) {
-      outputs["ids." + std::to_string(cleaned.size())] = at::tensor(tokenizer.encode(prompt), at::kLong);
+      outputs["ids." + std::to_string(cleaned.size())] = at::tensor(tokenizer.encode(prompt));
       cleaned.push_back(clean_prompt(prompt));
     }
     metadata["cleaned"] = cleaned.dump();
@@ -78,7 +78,7 @@ struct Probe {
     int i = 0;
     for (const auto& prompt : prompts()) {
       const auto ids = tokenizer.encode(prompt);
-      outputs["ids." + std::to_string(i)] = at::tensor(ids, at::kLong);
+      outputs["ids." + std::to_string(i)] = at::tensor(ids);
       outputs["embeds." + std::to_string(i++)] = encoder.encode(ids, tokenizer.max_length());
     }
   }
@@ -93,8 +93,8 @@ struct Probe {
     std::vector<at::Tensor> samples;
     for (int64_t i = 0; i < schedule.steps(); ++i) samples.push_back(sample = stepper->step(predictions[i], sample));
     outputs = {{"samples", at::stack(samples)},
-               {"sigmas", at::tensor(schedule.sigmas, at::kDouble)},
-               {"timesteps", at::tensor(schedule.timesteps, at::kDouble)}};
+               {"sigmas", at::tensor(schedule.sigmas)},
+               {"timesteps", at::tensor(schedule.timesteps)}};
   }
 };
 

@@ -11,3 +11,12 @@ function(dualparal_part name)
     target_precompile_headers(dualparal_${name} REUSE_FROM dualparal_runtime)
   endif()
 endfunction()
+
+# dualparal_program(name SOURCES ... USES ...): an executable that shares the precompiled header.
+function(dualparal_program name)
+  cmake_parse_arguments(PROGRAM "" "" "SOURCES;USES" ${ARGN})
+  add_executable(${name} ${PROGRAM_SOURCES})
+  target_link_libraries(${name} PRIVATE ${PROGRAM_USES})
+  target_compile_options(${name} PRIVATE -fPIC) # as the libraries were: the header must have been compiled alike
+  target_precompile_headers(${name} REUSE_FROM dualparal_runtime)
+endfunction()

@@ -59,20 +59,24 @@ def frame_axis(axes, ticks: list[int], label: str = "frames") -> None:
     axes.set_xlabel(label)
 
 
-def value_axis(axes, values: list[float], label: str, log: bool | None = None) -> None:
-    """Logarithmic where values span more than a factor of 8, else linear from zero."""
-    if log is None:
-        log = min(values) > 0 and max(values) > 8 * min(values)
-    if log:
+def value_axis(axes, values: list[float], label: str, zero: bool = True) -> None:
+    """Logarithmic where values span more than a factor of 8, else linear, from zero if `zero`."""
+    axes.set_ylabel(label)
+    if min(values) > 0 and max(values) > 8 * min(values):
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 1.4, max(values) * 1.4)
         narrow = max(values) < 200 * min(values)
         axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if narrow else (1,)))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    elif min(values) >= 0:
-        axes.set_ylim(0, 1.12 * max(values) or 1)
-    axes.yaxis.set_major_formatter(FuncFormatter(plain))
-    axes.set_ylabel(label)
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(plain))
+        return
+    low, high = min(values), max(values)
+    if zero and low >= 0:
+        axes.set_ylim(0, 1.12 * high or 1)
+    elif high - low < 0.02 * abs(high):  # do not blow rounding up to a difference
+        axes.set_ylim(low - 0.02 * abs(high), high + 0.02 * abs(high))
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def new_figure(panel: Panel, missing_rows: int, height: float = 2.1):
@@ -103,7 +107,8 @@ def finish(figure, axes, strip, panel: Panel) -> None:
     figure.suptitle(title, fontsize=8, fontweight="bold")
     top.set_title(subtitle, fontsize=6.5, color="#555555", pad=3)
     handles, labels = axes.get_legend_handles_labels()
-    columns = 2 if labels and max(map(len, labels)) <= 24 and len(labels) > 1 else 1
+    handles = [bar.lines[0] for bar in handles]  # without the bars
+    columns = 2 if labels and sum(sorted(map(len, labels))[-2:]) <= 50 and len(labels) > 1 else 1
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.4,
                   columnspacing=1.2, borderaxespad=0.1)
 

@@ -17,8 +17,11 @@ FIGURES = {  # file name: (field, axis label, divisor)
 }
 
 
-def draw(panel: Panel, name: str, label: str, divisor: float = 1.0, x_label: str = "frames"):
-    """One figure of a panel; `points` of its series are keyed by what is on the x axis."""
+def draw(panel: Panel, name: str, label: str, divisor: float = 1.0, x_label: str = "frames", zero: bool = True):
+    """One figure of a panel; `points` of its series are keyed by what is on the x axis.
+
+    zero: whether a linear axis begins at zero.
+    """
     gone = {i: [(x, p.reason) for x, p in sorted(s.points.items()) if p.reason] for i, s in enumerate(panel.series)}
     gone = {i: rows for i, rows in gone.items() if rows}
     figure, axes, strip = new_figure(panel, len(gone))
@@ -33,7 +36,7 @@ def draw(panel: Panel, name: str, label: str, divisor: float = 1.0, x_label: str
         values += [v / divisor for row in rows for v in row[1:]]
         axes.errorbar(x, middle, yerr=[below, above], label=text, capsize=2, elinewidth=0.8, **look(panel, i))
     frame_axis(axes, sorted(ticks), x_label)
-    value_axis(axes, values, label)
+    value_axis(axes, values, label, zero)
     for row, (i, points) in enumerate(gone.items()):
         style = look(panel, i)
         strip.plot([x for x, _ in points], [row] * len(points), linestyle="none", marker="x", color=style["color"],
@@ -77,8 +80,10 @@ def make(panels: list[Panel], folder: Path) -> list[Path]:
         for figure_name, (name, label, divisor) in FIGURES.items():
             if not panel.has(name):
                 continue
-            written += save(draw(panel, name, label, divisor), folder, f"{figure_name}_{slug(panel)}")
-            for frames, ranks in against_ranks(panel):
+            ranks_panels = against_ranks(panel)
+            if not ranks_panels or len({f for s in panel.series for f in s.points}) > 1:
+                written += save(draw(panel, name, label, divisor), folder, f"{figure_name}_{slug(panel)}")
+            for frames, ranks in ranks_panels:
                 if ranks.has(name):
                     figure = draw(ranks, name, label, divisor, x_label="ranks")
                     written += save(figure, folder, f"{figure_name}_vs_ranks_{frames}frames_{slug(panel)}")

@@ -20,5 +20,5 @@ def make(panels: list[Panel], folder: Path) -> list[Path]:
     for panel in panels:
         for metric, label in METRICS.items():
             if panel.has(f"quality.{metric}"):
-                written += save(draw(panel, f"quality.{metric}", label), folder, f"{metric}_{slug(panel)}")
+                written += save(draw(panel, f"quality.{metric}", label, zero=False), folder, f"{metric}_{slug(panel)}")
     return written

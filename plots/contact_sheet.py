@@ -62,6 +62,7 @@ def contact_sheet(sources: list[Path], wanted: int = 8, width: float = 2 * WIDTH
         for axes, (index, frame) in zip(line, row):
             axes.imshow(frame, interpolation="nearest")
             axes.set_title(str(index), fontsize=6, pad=1, color="#555555")
+        line[0].set_title("")
         line[0].set_title(f"{source.stem}   frame {row[0][0]}", fontsize=7, loc="left", pad=1)
     return figure
 

@@ -17,6 +17,7 @@
 
 #include "model/prompt_cleaning.h"
 #include "model/safetensors.h"
+#include "model/sampler.h"
 #include "model/wan_model.h"
 #include "runtime/device.h"
 #include "runtime/errors.h"

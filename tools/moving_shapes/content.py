@@ -12,9 +12,11 @@ Per frame, with integer pixel values 0..255 (numpy only, no randomness):
    per-channel median of its pixels whose distance exceeds half of the component's largest;
    class = nearest entry of COLOURS.
 4. Mask = pixels of the component with distance > half the distance of the object colour to the
-   background. Its bounding box is filled with the ideal circle (ellipse), square (box) and
-   upright triangle; class = the one with the highest intersection over union (IoU).
-   Below `MIN_IOU`, or with fewer than `MIN_OBJECT` mask pixels, the shape is none.
+   background. Lean = (mean row of the mask - middle of its bounding box) / height of the box,
+   fill = mask pixels / pixels of the box. Lean above `LEAN` is a triangle (point up), else fill above
+   `FILL` a square, else a circle: both hardly move when edges are soft and corners round. The box is
+   then filled with the ideal shape of that class; if intersection over union is below
+   its `MIN_IOU`, or the mask has fewer than `MIN_OBJECT` pixels, the shape is none.
 5. Centre = mean row and column of the mask.
 
 `content` = share of frames with one component and shape, colour and background as in the prompt.
@@ -39,7 +41,9 @@ BORDER = 2  # pixels
 THRESHOLD = 48
 MIN_SPECK = 12  # pixels
 MIN_OBJECT = 80  # pixels
-MIN_IOU = 0.8
+LEAN = 0.06
+FILL = 0.85
+MIN_IOU = (0.8, 0.8, 0.65)  # circle, square, triangle
 
 
 def parse(prompt: str) -> tuple[int, int, int]:
@@ -108,11 +112,12 @@ def frame_object(frame: np.ndarray) -> dict:
     low, high = body.min(0), body.max(0)
     mask = np.zeros(high - low + 1, bool)
     mask[body[:, 0] - low[0], body[:, 1] - low[1]] = True
-    shapes = ideal(*mask.shape)
-    iou = (shapes & mask).sum((1, 2)) / (shapes | mask).sum((1, 2))
     result["centre"] = body.mean(0)
-    if iou.max() >= MIN_IOU:
-        result["shape"] = int(iou.argmax())
+    lean = (result["centre"][0] - (low[0] + high[0]) / 2) / mask.shape[0]
+    shape = 2 if lean > LEAN else 1 if mask.mean() > FILL else 0
+    wanted = ideal(*mask.shape)[shape]
+    if (wanted & mask).sum() / (wanted | mask).sum() >= MIN_IOU[shape]:
+        result["shape"] = shape
     return result
 
 

@@ -96,12 +96,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=320, help="clips encoded before the first step")
     parser.add_argument("--share", type=float, default=0.15, help="share of the time spent on fresh clips")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     hour, minute = map(int, options.until.split(":"))
     today = datetime.datetime.now(datetime.timezone.utc)
     deadline = today.replace(hour=hour, minute=minute, second=0).timestamp()
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     vae = latent_tools.load_vae(options.state)
     tokenizer = text.train_tokenizer(os.path.join(options.state, "tokenizer"))
@@ -159,8 +160,8 @@ def main() -> None:
             torch.save(dict(model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.values,
                             average_steps=average.steps, step=step, began=began), path + ".new")
             os.replace(path + ".new", path)
+            pool.save()
             saved = time.time()
-    pool.save()
 
 
 if __name__ == "__main__":

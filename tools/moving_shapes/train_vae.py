@@ -9,7 +9,8 @@ so that the network is purely convolutional and what it learns on crops holds fo
 
     python train_vae.py --state DIR --plan images:8,crops:25,whole:12
 
-Interrupted runs resume from DIR/vae.pt.
+Interrupted runs resume from DIR/vae.pt. `--refine --plan decoder:15` goes on from its averaged weights
+with the encoder frozen: the latents, and a transformer trained on them, stay valid.
 """
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ STAGES = {  # batch, crop, frames in the opening chunk, frames in later ones
     "images": dict(batch=48, crop=(32, 32), opening=1, later=0),
     "crops": dict(batch=10, crop=(32, 48), opening=9, later=8),
     "whole": dict(batch=3, crop=None, opening=9, later=8),
+    "decoder": dict(batch=8, crop=(32, 48), opening=9, later=8),
 }
 
 
@@ -75,22 +77,30 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--kl", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--refine", action="store_true", help="train the decoder only")
     options = parser.parse_args()
     plan = [(name, 60 * float(minutes)) for name, minutes in (item.split(":") for item in options.plan.split(","))]
     total = sum(seconds for _, seconds in plan)
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     vae = fast_vae.build()
     attentions = [vae.encoder.mid_block.attentions[0], vae.decoder.mid_block.attentions[0]]
     for block in attentions:
         torch.nn.init.zeros_(block.proj.weight)
         torch.nn.init.zeros_(block.proj.bias)
+    path, elapsed, step = os.path.join(options.state, "vae.pt"), 0.0, 0
+    state = torch.load(path) if os.path.exists(path) else None
+    if options.refine:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+        if not state.get("refined"):
+            vae.load_state_dict({**state["model"], **state["average"]})
+            state = None
     optimiser = Muon(vae.parameters(), options.lr)
     average = Average(vae, 0.995)
-    path, elapsed, step = os.path.join(options.state, "vae.pt"), 0.0, 0
-    if os.path.exists(path):
-        state = torch.load(path)
+    if state is not None:
         vae.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         average.values, average.steps = state["average"], state["average_steps"]
@@ -111,12 +121,13 @@ def main() -> None:
         video, opening = next(chunks)
         if opening:
             encoder, decoder = {}, {}
-        attention = name == "whole"
+        attention = name in ("whole", "decoder")
         for group in optimiser.param_groups:
             group["lr"] = options.lr * schedule(elapsed / total)
         with torch.autocast("cpu", torch.bfloat16):
             mean, log_variance = fast_vae.encode(vae, video, encoder, attention)
-            latents = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            spread = torch.rand(len(mean), 1, 1, 1, 1) if options.refine else 1.0  # as sampled, or nearer to the mean
+            latents = mean + spread * torch.randn_like(mean) * (0.5 * log_variance).exp()
             seen = fast_vae.decode(vae, latents, decoder, attention)
         error = seen.float() - video
         mse = error.square().mean()
@@ -138,7 +149,7 @@ def main() -> None:
         if now - saved > 150 or elapsed >= total:
             live = {key: value.clone() for key, value in vae.state_dict().items()}
             torch.save(dict(model=live, optimiser=optimiser.state_dict(), average=average.values,
-                            average_steps=average.steps, elapsed=elapsed, step=step), path + ".new")
+                            average_steps=average.steps, elapsed=elapsed, step=step, refined=options.refine), path + ".new")
             os.replace(path + ".new", path)
             average.copy_to(vae)
             curve = evaluate(vae, attention, 33)

@@ -2,6 +2,7 @@
 #include "harness/bench.h"
 
 #include <map>
+#include <set>
 
 #include "harness/child_process.h"
 #include "harness/experiment.h"
@@ -16,11 +17,26 @@ namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
-fs::path video_path(const fs::path& folder, const Point& point) {
+// Flags that differ between the points of an experiment: what a file's name must tell.
+std::set<std::string> varied_flags(const Experiment& experiment) {
+  std::map<std::string, std::set<std::string>> values;
+  for (const auto& point : experiment.points)
+    for (const auto& [flag, value] : point.flags) values[flag].insert(value);
+  for (auto& [flag, seen] : values)  // given to some points and left to its default in others
+    for (const auto& point : experiment.points)
+      if (!point.flags.contains(flag)) seen.insert("");
+  std::set<std::string> varied;
+  for (const auto& [flag, seen] : values)
+    if (seen.size() > 1 && flag != "strategy") varied.insert(flag);
+  return varied;
+}
+
+fs::path video_path(const fs::path& folder, const Point& point, const std::set<std::string>& varied) {
   std::string name = point.flags.at("strategy");
   for (const auto& [flag, value] : point.flags)
-    if (flag == "nproc" || flag == "frames" || flag == "feature-cache" || flag == "noise-sharing")
-      name += "_" + flag + "-" + value;
+    if (varied.contains(flag)) name += "_" + flag + "-" + value;
+  for (char& c : name)
+    if (c == '/' || c == ' ') c = '-';
   return folder / "videos" / (name + ".mp4");
 }
 
@@ -84,6 +100,7 @@ int64_t run_bench(const BenchOptions& options) {
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
                missing.size(), folder.string());
 
+  const auto varied = varied_flags(experiment);
   int64_t failed = 0;
   const Stopwatch watch;
   for (size_t i = 0; i < missing.size(); ++i) {
@@ -99,7 +116,7 @@ int64_t run_bench(const BenchOptions& options) {
     } else {
       const fs::path single_line = folder / ".point.jsonl";
       fs::remove(single_line);
-      const fs::path video = experiment.videos && point.repeat == 0 ? video_path(folder, point) : fs::path();
+      const fs::path video = experiment.videos && point.repeat == 0 ? video_path(folder, point, varied) : fs::path();
       const auto child = run_self(arguments_of(point, single_line, video), options.quiet);
       if (child.exit_code == 0) {
         record = read_results(single_line).at(0);

@@ -93,7 +93,7 @@ std::string options_text(const Json& record) {
 
 // Header and rows as plain text cells. Columns without any value are left out.
 std::vector<std::vector<std::string>> table(const std::vector<Group>& groups) {
-  std::vector<std::string> header{"strategy", "options", "ranks", "frames", "kind", "n"};
+  std::vector<std::string> header{"strategy", "options", "ranks", "dtype", "frames", "steps", "kind", "n"};
   std::vector<const Column*> shown;
   for (const auto& column : kColumns)
     if (std::any_of(groups.begin(), groups.end(), [&](const Group& g) { return !cell(g, column).empty(); })) {
@@ -108,8 +108,8 @@ std::vector<std::vector<std::string>> table(const std::vector<Group>& groups) {
       if (!r.contains(name) || r[name].is_null()) return std::string("?");
       return r[name].is_string() ? r[name].get<std::string>() : r[name].dump();
     };
-    std::vector<std::string> row{text("strategy"), options_text(r), text("world_size"), text("frames"), text("kind"),
-                                 std::to_string(group.ok.size())};
+    std::vector<std::string> row{text("strategy"), options_text(r), text("world_size"), text("dtype"),
+                                 text("frames"), text("steps"), text("kind"), std::to_string(group.ok.size())};
     for (const auto* column : shown) row.push_back(cell(group, *column));
     row.push_back(text("status") == "ok" ? "" : text("status") + ": " + text("error"));
     rows.push_back(std::move(row));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/video_sink.h"
 
-#include <ATen/core/grad_mode.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "model/safetensors.h"
@@ -43,7 +43,13 @@ void VideoSink::push(const at::Tensor& latents) {
   changed_.notify_all();
 }
 
-void VideoSink::start_worker() { worker_ = std::thread([this] { work(); }); }
+void VideoSink::start_worker() {
+  // LibTorch's number of threads is a setting of each thread that calls it.
+  worker_ = std::thread([this, threads = at::get_num_threads()] {
+    at::set_num_threads(threads);
+    work();
+  });
+}
 
 void VideoSink::finish() {
   if (!options_.latents_path.empty()) write_safetensors(options_.latents_path, {{"latents", at::cat(kept_latents_, 2)}});

@@ -41,6 +41,10 @@ struct CountingAllocator final : at::Allocator {
 }  // namespace
 
 void count_cpu_memory() {
+  // Freed blocks stay with the process, as the CUDA caching allocator keeps them: giving every large tensor back to
+  // the system and faulting it in again costs more than much of the arithmetic.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   static CountingAllocator allocator;
   c10::SetCPUAllocator(&allocator, /*priority=*/1);
 }

@@ -26,11 +26,13 @@ constexpr std::array<NamedColour, 6> kColours = {{{"red", {220, 40, 40}},
 constexpr std::array<NamedColour, 4> kBackgrounds = {
     {{"black", {12, 12, 12}}, {"dark blue", {20, 25, 85}}, {"dark green", {15, 70, 35}}, {"grey", {95, 95, 95}}}};
 
-constexpr int64_t kBorder = 2;     // pixels
-constexpr double kThreshold = 48;  // of 255
-constexpr size_t kMinSpeck = 12;   // pixels
-constexpr size_t kMinObject = 80;  // pixels
-constexpr double kMinIou = 0.8;
+constexpr int64_t kBorder = 2;                               // pixels
+constexpr double kThreshold = 48;                            // of 255
+constexpr size_t kMinSpeck = 12;                             // pixels
+constexpr size_t kMinObject = 80;                            // pixels
+constexpr double kLean = 0.06;                               // of the height: above it, a triangle
+constexpr double kFill = 0.85;                               // of the bounding box: above it, a square
+constexpr std::array<double, 3> kMinIou = {0.8, 0.8, 0.65};  // by shape
 
 using Colour = std::array<double, 3>;
 
@@ -107,37 +109,32 @@ std::vector<std::vector<int64_t>> components(const std::vector<double>& distance
   return found;
 }
 
-/// The shape that, filling the bounding box of `body`, overlaps it best; -1 if none does well enough.
-int classify_shape(const std::vector<int64_t>& body, int64_t width) {
+/// The shape of an object, by how low its centre lies in its bounding box and how much of the box it fills; -1 if the
+/// ideal shape in that box overlaps it too little. centre_row: of the whole frame.
+int classify_shape(const std::vector<int64_t>& body, int64_t width, double centre_row) {
   int64_t top = body[0] / width, bottom = top, left = body[0] % width, right = left;
   for (const int64_t index : body) {
     top = std::min(top, index / width), bottom = std::max(bottom, index / width);
     left = std::min(left, index % width), right = std::max(right, index % width);
   }
   const int64_t rows = bottom - top + 1, columns = right - left + 1;
-  std::vector<char> mask(rows * columns, 0);
-  for (const int64_t index : body) mask[(index / width - top) * columns + index % width - left] = 1;
+  const double lean = (centre_row - static_cast<double>(top + bottom) / 2) / static_cast<double>(rows);
+  const double fill = static_cast<double>(body.size()) / static_cast<double>(rows * columns);
+  enum Shape { kCircle, kSquare, kTriangle };
+  const Shape shape = lean > kLean ? kTriangle : fill > kFill ? kSquare : kCircle;
 
-  std::array<int64_t, 3> shared{}, either{};
-  for (int64_t y = 0; y < rows; ++y) {
-    const double v = (y + 0.5) / rows;  // 0 at the top, 1 at the bottom
-    for (int64_t x = 0; x < columns; ++x) {
-      const double u = std::abs((x + 0.5) / columns * 2 - 1);  // 0 in the middle, 1 at the sides
-      const std::array<bool, 3> ideal = {(2 * v - 1) * (2 * v - 1) + u * u <= 1, true, u <= v};
-      const bool held = mask[y * columns + x] != 0;
-      for (size_t shape = 0; shape < ideal.size(); ++shape) {
-        shared[shape] += ideal[shape] && held;
-        either[shape] += ideal[shape] || held;
-      }
-    }
-  }
-  int best = -1;
-  double best_iou = 0;
-  for (size_t shape = 0; shape < shared.size(); ++shape) {
-    const double iou = static_cast<double>(shared[shape]) / static_cast<double>(either[shape]);
-    if (iou >= kMinIou && iou > best_iou) best = static_cast<int>(shape), best_iou = iou;
-  }
-  return best;
+  const auto in_ideal = [&](int64_t y, int64_t x) {
+    const double v = (static_cast<double>(y) + 0.5) / static_cast<double>(rows);  // 0 at the top, 1 at the bottom
+    // 0 in the middle, 1 at the sides
+    const double u = std::abs((static_cast<double>(x) + 0.5) / static_cast<double>(columns) * 2 - 1);
+    return shape == kSquare || (shape == kCircle ? (2 * v - 1) * (2 * v - 1) + u * u <= 1 : u <= v);
+  };
+  int64_t ideal = 0, shared = 0;
+  for (int64_t y = 0; y < rows; ++y)
+    for (int64_t x = 0; x < columns; ++x) ideal += in_ideal(y, x);
+  for (const int64_t index : body) shared += in_ideal(index / width - top, index % width - left);
+  const int64_t either = ideal + static_cast<int64_t>(body.size()) - shared;
+  return static_cast<double>(shared) / static_cast<double>(either) >= kMinIou[shape] ? shape : -1;
 }
 
 }  // namespace
@@ -205,7 +202,7 @@ FrameObject find_object(const at::Tensor& frame) {
   }
   const auto count = static_cast<double>(body.size());
   object.centre = {rows / count, columns / count};
-  object.classes.shape = classify_shape(body, image.width);
+  object.classes.shape = classify_shape(body, image.width, (*object.centre)[0]);
   return object;
 }
 

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts to ids and embeddings. Text decoded with a wrong character set ("mojibake"), which ftfy guesses at and we do
+not, is left out on purpose."""
+
+import json
+
+import torch
+from conftest import EMBEDDED, check_error
+from diffusers import WanPipeline
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+PROMPTS = [
+    "a red circle moves to the left", "", "   \t\n  ", "tabs\tand\r\nlines\u2028of\u00a0all\u3000kinds",
+    "一只猫在草地上奔跑，阳光明媚。", "قطة تركض على العشب", "family 👨‍👩‍👧‍👦 flag 🏳️‍🌈", "e\u0301 and n\u0303 o\u0308",
+    "“curly” ‘quotes’ „low‚", "ﬁne ﬂuﬀy ﬃ ĳ ǆ", "ＦＵＬＬ　ｗｉｄｔｈ！ ｶﾞ", "Tom &amp; Jerry &lt;3 &eacute; &#233; &#x1F600;",
+    "twice &amp;amp; thrice &amp;amp;lt;", "a < b &amp;amp; c", "bell\u0007 esc\x1b[31mred\x1b[0m zero\u200bwidth \ufeffbom",
+    "word " * 600,
+]
+
+
+def test_tokenizer(probe):
+    """The embedded model's; the tokenizers of the random checkpoints are copies of it."""
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "tokenizer")
+    ours, metadata = probe("tokenize", EMBEDDED, {"none": torch.zeros(1)}, {"prompts": json.dumps(PROMPTS)})
+    assert json.loads(metadata["cleaned"]) == [prompt_clean(prompt) for prompt in PROMPTS]
+    length = min(512, tokenizer.model_max_length)
+    for i, prompt in enumerate(PROMPTS):
+        assert ours[f"ids.{i}"].tolist() == tokenizer(prompt_clean(prompt), max_length=length, truncation=True).input_ids
+
+
+def test_embeddings(model_dir, probe, record_property):
+    """Through the pipeline's own function: padding and zeroing are compared too."""
+    prompts = PROMPTS[:2] + PROMPTS[4:6] + PROMPTS[-1:]
+    tokenizer = AutoTokenizer.from_pretrained(model_dir / "tokenizer")
+    encoder = UMT5EncoderModel.from_pretrained(model_dir / "text_encoder", dtype=torch.float32).eval()
+    pipeline = WanPipeline(tokenizer=tokenizer, text_encoder=encoder, transformer=None, vae=None, scheduler=None)
+    expected = pipeline._get_t5_prompt_embeds(prompts, max_sequence_length=min(512, tokenizer.model_max_length))
+    ours, _ = probe("text", model_dir, {"none": torch.zeros(1)}, {"prompts": json.dumps(prompts)})
+    check_error(record_property, torch.cat([ours[f"embeds.{i}"] for i in range(len(prompts))]), expected, 1e-4)

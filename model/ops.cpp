@@ -29,6 +29,8 @@ void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
 }
 
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  check(x.size(1) % gate.size(0) == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1),
+        gate.size(0));
   has_cpu_kernel(x) && x.is_contiguous() && y.is_contiguous() ? cpu::add_gated_(x, y, gate)
                                                               : reference::add_gated_(x, y, gate);
 }

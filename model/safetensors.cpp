@@ -110,6 +110,8 @@ void SafetensorsFile::parse_header() {
     std::vector<uint64_t> offsets;
     try {
       dtype = value.at("dtype").get<std::string>();
+      check(value.at("shape").is_array(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
+            value.at("shape").dump());
       for (const auto& extent : value.at("shape")) {
         check(extent.is_number_unsigned(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
               value.at("shape").dump());

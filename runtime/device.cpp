@@ -44,7 +44,7 @@ at::Device parse_device(const std::string& name) {
   check_usage(name == "cpu" || is_cuda, "--device: expected cpu, cuda or cuda:K, got '{}'", name);
   if (!is_cuda) return at::kCPU;
   int index = 0;
-  if (name.size() > 5) {
+  if (name != "cuda") {
     const std::string digits = name.substr(5);
     check_usage(!digits.empty() && digits.find_first_not_of("0123456789") == std::string::npos && digits.size() < 4,
                 "--device: expected cuda:K with a device number K, got '{}'", name);

@@ -72,7 +72,7 @@ void append_line(const fs::path& target, const std::string& line) {
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  check(in.good(), "{}: cannot read: {}", path.string(),
+  check(in.good() && !fs::is_directory(path), "{}: cannot read: {}", path.string(),
         fs::is_directory(path) ? "it is a folder" : std::strerror(errno));
   std::ostringstream content;
   content << in.rdbuf();

@@ -35,7 +35,7 @@ def curves(vae_logs: list[list[dict]], log: list[dict], path: str) -> None:
             rows = [r for r in records if r["stage"] == stage]
             left.plot([(r["elapsed"] + offset) / 60 for r in rows], [r["psnr"] for r in rows], label=stage)
         offset += records[-1]["elapsed"] if records else 0
-    left.set(xlabel="minutes", ylabel="PSNR of training chunks (dB), sampled latents", title="VAE")
+    left.set(xlabel="minutes", ylabel="PSNR of training chunks (dB)", title="VAE")
     left.legend()
     right.plot([r["step"] for r in log], [r["loss"] for r in log])
     right.set(xlabel="step", ylabel="flow-matching loss", title="transformer", ylim=(0.7, 1.8))

@@ -41,9 +41,9 @@ BORDER = 2  # pixels
 THRESHOLD = 48
 MIN_SPECK = 12  # pixels
 MIN_OBJECT = 80  # pixels
-LEAN = 0.06
-FILL = 0.85
-MIN_IOU = (0.8, 0.8, 0.65)  # circle, square, triangle
+LEAN = 0.04
+FILL = 0.845
+MIN_IOU = (0.8, 0.8, 0.55)  # circle, square, triangle (a blurred one has lost its corners)
 
 
 def parse(prompt: str) -> tuple[int, int, int]:

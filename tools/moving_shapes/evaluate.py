@@ -73,7 +73,7 @@ def contact_sheet(videos: list[np.ndarray], prompts: list[str], path: str, colum
         row.paste(strip, (0, 14))
         ImageDraw.Draw(row).text((2, 1), f"{prompt}  (frames {', '.join(map(str, picks))})", fill="black")
         rows.append(np.asarray(row))
-    Image.fromarray(np.concatenate(rows, 0)).save(path, optimize=True)
+    Image.fromarray(np.concatenate(rows, 0)).quantize(96).save(path, optimize=True)
 
 
 def main() -> None:

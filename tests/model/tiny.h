@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tiny configurations with odd numbers, and random weights of their shapes.
+#pragma once
+
+#include "model/transformer.h"
+#include "model/vae.h"
+
+namespace dualparal::testing {
+
+inline TransformerConfig tiny_transformer() {
+  TransformerConfig config;
+  config.num_attention_heads = 3;
+  config.attention_head_dim = 20;
+  config.in_channels = config.out_channels = 16;
+  config.text_dim = 24;
+  config.freq_dim = 32;
+  config.ffn_dim = 70;
+  config.num_layers = 5;
+  return config;
+}
+
+inline VaeConfig tiny_vae() {
+  VaeConfig config;
+  config.base_dim = 4;
+  config.num_res_blocks = 1;
+  config.latents_mean = std::vector<double>(16, 0.1);
+  config.latents_std = std::vector<double>(16, 1.5);
+  return config;
+}
+
+inline std::unique_ptr<WeightSource> tiny_weights(at::ScalarType dtype = at::kFloat) {
+  return random_weights(7, {at::kCPU, dtype});
+}
+
+inline double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
+  return ((actual - expected).abs().max() / expected.abs().max()).item<double>();
+}
+
+}  // namespace dualparal::testing

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/prompt_cleaning.h"
 
-#include <boost/test/data/test_case.hpp>
-#include <boost/test/unit_test.hpp>
-
 #include "runtime/errors.h"
+#include "tests/testing.h"
 
 namespace dualparal {
 

@@ -4,6 +4,7 @@
 
 #include "model/transformer.h"
 #include "model/vae.h"
+#include "tests/testing.h"
 
 namespace dualparal::testing {
 
@@ -30,10 +31,6 @@ inline VaeConfig tiny_vae() {
 
 inline std::unique_ptr<WeightSource> tiny_weights(at::ScalarType dtype = at::kFloat) {
   return random_weights(7, {at::kCPU, dtype});
-}
-
-inline double relative_error(const at::Tensor& actual, const at::Tensor& expected) {
-  return ((actual - expected).abs().max() / expected.abs().max()).item<double>();
 }
 
 }  // namespace dualparal::testing

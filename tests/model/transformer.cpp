@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/transformer.h"
 
-#include <boost/test/unit_test.hpp>
-
 #include "runtime/errors.h"
 #include "strategy/local_attention.h"
 #include "tests/model/tiny.h"

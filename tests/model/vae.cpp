@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/vae.h"
 
-#include <boost/test/unit_test.hpp>
-
 #include "runtime/errors.h"
 #include "tests/model/tiny.h"
 

@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
-#include <boost/test/unit_test.hpp>
 #include <filesystem>
 
 #include "runtime/errors.h"
+#include "tests/testing.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;

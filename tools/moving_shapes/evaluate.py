@@ -73,7 +73,7 @@ def contact_sheet(videos: list[np.ndarray], prompts: list[str], path: str, colum
         row.paste(strip, (0, 14))
         ImageDraw.Draw(row).text((2, 1), f"{prompt}  (frames {', '.join(map(str, picks))})", fill="black")
         rows.append(np.asarray(row))
-    Image.fromarray(np.concatenate(rows, 0)).quantize(96).save(path, optimize=True)
+    Image.fromarray(np.concatenate(rows, 0)).save(path, optimize=True)
 
 
 def main() -> None:
@@ -113,7 +113,7 @@ def main() -> None:
         result["generated"] = summary(videos, prompts)
         for name in ("real", "vae", "generated"):
             print(name, json.dumps(result[name]), flush=True)
-        contact_sheet(videos[:16], prompts[:16], os.path.join(options.out, f"contact_sheet-{options.frames}.png"))
+        contact_sheet(videos[:8], prompts[:8], os.path.join(options.out, f"contact_sheet-{options.frames}.png"))
         with open(os.path.join(options.out, f"prompts-{options.frames}.txt"), "w") as file:
             file.write("\n".join(prompts) + "\n")
     with open(os.path.join(options.out, f"evaluation-{options.frames}.json"), "w") as file:

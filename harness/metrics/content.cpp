@@ -30,9 +30,9 @@ constexpr int64_t kBorder = 2;                               // pixels
 constexpr double kThreshold = 48;                            // of 255
 constexpr size_t kMinSpeck = 12;                             // pixels
 constexpr size_t kMinObject = 80;                            // pixels
-constexpr double kLean = 0.06;                               // of the height: above it, a triangle
-constexpr double kFill = 0.85;                               // of the bounding box: above it, a square
-constexpr std::array<double, 3> kMinIou = {0.8, 0.8, 0.65};  // by shape
+constexpr double kLean = 0.04;                               // of the height: above it, a triangle
+constexpr double kFill = 0.845;                              // of the bounding box: above it, a square
+constexpr std::array<double, 3> kMinIou = {0.8, 0.8, 0.55};  // by shape
 
 using Colour = std::array<double, 3>;
 

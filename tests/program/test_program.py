@@ -23,6 +23,15 @@ def run(*arguments, **kwargs):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, **kwargs)
 
 
+def check_refused(result, codes, words):
+    """It ended with one of the exit codes, and its last line on standard error is the reason, with all these words."""
+    assert result.returncode in codes, result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for word in words:
+        assert word in last, f"{word!r} not in {last!r}"
+
+
 def generate(*arguments, frames=5):
     result = run("generate", *FAST, "--frames", frames, *arguments)
     assert result.returncode == 0, result.stderr
@@ -56,12 +65,7 @@ def generate(*arguments, frames=5):
     ([], ["subcommand"]),
 ])
 def test_wrong_usage_is_exit_code_2_with_the_reason(arguments, words):
-    result = run(*arguments)
-    assert result.returncode == 2, result.stderr
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for word in words:
-        assert word in last, f"{word!r} not in {last!r}"
+    check_refused(run(*arguments), [2], words)
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -73,12 +77,7 @@ def test_wrong_usage_is_exit_code_2_with_the_reason(arguments, words):
     (["report", "/nowhere"], ["/nowhere"]),
 ])
 def test_failures_are_exit_code_1_with_the_reason(arguments, words):
-    result = run(*arguments)
-    assert result.returncode == 1, result.stderr
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for word in words:
-        assert word in last
+    check_refused(run(*arguments), [1], words)
 
 
 def test_noise_latents_and_embeddings_round_trip_with_python(tmp_path):
@@ -201,12 +200,7 @@ def test_an_experiment_records_failures_and_resumes(tmp_path):
 ])
 def test_a_wrong_experiment_file_names_its_fault(tmp_path, text, words):
     (tmp_path / "e.yaml").write_text(text)
-    result = run("bench", tmp_path / "e.yaml", "--output", tmp_path / "out")
-    assert result.returncode in (1, 2)
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    for word in words:
-        assert word in last
+    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "out"), [1, 2], words)
     assert not (tmp_path / "out/results.jsonl").exists()
 
 

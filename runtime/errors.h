@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstdint>
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -26,6 +27,17 @@ class Error : public std::runtime_error {
 class UsageError : public Error {
  public:
   using Error::Error;
+};
+
+/// Another rank did not answer: a symptom, whose cause is most likely elsewhere (runtime/fault_monitor.h finds it).
+class PeerError : public Error {
+ public:
+  PeerError(int64_t peer, const std::string& message, std::source_location where = std::source_location::current())
+      : Error(message, where), peer_(peer) {}
+  int64_t peer() const { return peer_; }
+
+ private:
+  int64_t peer_;
 };
 
 namespace detail {

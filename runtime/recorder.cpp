@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/recorder.h"
+
+#include <chrono>
+#include <exception>
+
+#include "runtime/device.h"
+#include "runtime/errors.h"
+
+namespace dualparal {
+
+std::string WorkLabel::text() const {
+  std::string out = fmt::format("block {}, step {}", block, step);
+  if (last_layer >= first_layer) out += fmt::format(", layers {}..{}", first_layer, last_layer);
+  return out;
+}
+
+double event_clock() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Recorder::Span::Span(Recorder& recorder, Event event)
+    : recorder_(recorder), event_(std::move(event)), unwinding_(std::uncaught_exceptions()) {
+  {
+    const std::lock_guard lock(recorder_.mutex_);
+    recorder_.busy_ = true;
+    recorder_.current_ = event_;
+  }
+  event_.begin_s = event_clock();
+}
+
+Recorder::Span::~Span() {
+  if (std::uncaught_exceptions() > unwinding_) return;  // activity() goes on saying what failed
+  if (event_.kind == Event::Kind::kCompute) synchronize(recorder_.device_);
+  event_.end_s = event_clock();
+  recorder_.events_.push_back(event_);
+  const std::lock_guard lock(recorder_.mutex_);
+  recorder_.busy_ = false;
+}
+
+void Recorder::set_phase(const std::string& phase) {
+  const std::lock_guard lock(mutex_);
+  phase_ = phase;
+  busy_ = false;
+}
+
+std::string Recorder::activity() const {
+  const std::lock_guard lock(mutex_);
+  if (!busy_) return phase_;
+  switch (current_.kind) {
+    case Event::Kind::kSend: return fmt::format("sending to rank {}: {}", current_.peer, current_.label.text());
+    case Event::Kind::kReceive: return fmt::format("waiting for rank {}: {}", current_.peer, current_.label.text());
+    case Event::Kind::kCompute: break;
+  }
+  return fmt::format("computing {}", current_.label.text());
+}
+
+int64_t Recorder::waiting_for() const {
+  const std::lock_guard lock(mutex_);
+  return busy_ && current_.kind != Event::Kind::kCompute ? current_.peer : -1;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rank did and when: computing, sending, waiting. Timelines, idle time and error messages come from it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/communicator.h"
+
+namespace dualparal {
+
+/// The piece of work that something belongs to.
+struct WorkLabel {
+  int64_t block = 0;
+  int64_t step = 0;
+  int64_t first_layer = 0, last_layer = -1;  ///< inclusive; last < first: no layers
+  int64_t micro_batch = 0;
+
+  std::string text() const;  ///< "block 3, step 5, layers 4..7"
+};
+
+struct Event {
+  enum class Kind { kCompute, kSend, kReceive };
+  Kind kind = Kind::kCompute;
+  WorkLabel label;
+  int64_t peer = -1;         ///< of a send or a receive
+  Channel channel = Channel::kForward;
+  int64_t bytes = 0;
+  double begin_s = 0;        ///< steady clock of the machine; a send begins when it is posted
+  double end_s = 0;          ///< a receive ends when the tensor is here: it lasts as long as it was waited for
+};
+
+/// Seconds on the clock of all events: one clock for all ranks of a machine.
+double event_clock();
+
+class Recorder {
+ public:
+  explicit Recorder(at::Device device) : device_(device) {}
+
+  /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
+  /// device's, not the host's.
+  class Span {
+   public:
+    Span(Recorder& recorder, Event event);
+    ~Span();
+    Span(const Span&) = delete;
+    Span& operator=(const Span&) = delete;
+
+   private:
+    Recorder& recorder_;
+    Event event_;
+    int unwinding_;
+  };
+
+  Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }
+  Span send(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = Event::Kind::kSend, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+  }
+  Span receive(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = Event::Kind::kReceive, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+  }
+  /// Sets what activity() says while no span is open.
+  void set_phase(const std::string& phase);
+
+  const std::vector<Event>& events() const { return events_; }
+  void clear() { events_.clear(); }
+  /// What this rank is doing now, in words; from any thread. After an exception: what it was doing then.
+  std::string activity() const;
+  /// The rank that this one is waiting for, or -1; from any thread.
+  int64_t waiting_for() const;
+
+ private:
+  at::Device device_;
+  std::vector<Event> events_;
+  mutable std::mutex mutex_;
+  std::string phase_ = "starting";
+  bool busy_ = false;
+  Event current_;
+};
+
+}  // namespace dualparal

@@ -30,6 +30,7 @@ class Single final : public Strategy {
     for (int64_t step = 0; step < schedule.steps(); ++step) {
       const NvtxRange range("single: step {}", step);
       const auto time = model.time_conditioning(at::scalar_tensor(schedule.timesteps[step]).view({1}));
+      const auto span = context.recorder.compute({0, step, 0, model.config().num_layers - 1, 0});
       at::Tensor hidden = model.embed(duplicate_for_guidance(request, latents));
       model.forward_layers(model.parts().layers, hidden, time, text, rotary, attention);
       const at::Tensor prediction = apply_guidance(request, model.head(hidden, time, grid));

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/strategies.h"
 
+#include "baselines/naive_pipeline.h"
 #include "baselines/single.h"
+#include "dualparal/dualparal.h"
 #include "runtime/errors.h"
 
 namespace dualparal {
@@ -9,6 +11,8 @@ namespace dualparal {
 const std::vector<StrategyEntry>& strategies() {
   static const std::vector<StrategyEntry> table = {
       single_strategy(),
+      naive_pipeline_strategy(),
+      dualparal_strategy(),
   };
   return table;
 }

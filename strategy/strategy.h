@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "model/transformer.h"
+#include "runtime/communicator.h"
+#include "runtime/recorder.h"
 #include "strategy/latents_sink.h"
 #include "strategy/options.h"
 #include "strategy/request.h"
@@ -24,7 +26,8 @@ struct RankInfo {
 /// What a strategy may use while it denoises.
 struct DenoiseContext {
   const Transformer& transformer;  ///< holds the parts that the strategy asked for
-  RankInfo rank;
+  Communicator& comm;              ///< with the other ranks
+  Recorder& recorder;              ///< notes what this rank does
   /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
 };

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which frames are a block, and the order in which blocks go through the pipeline.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace dualparal {
+
+/// Latent frames [begin, end) of the video.
+struct Block {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t frames() const { return end - begin; }
+};
+
+/// The first block holds block_frames + context_frames latent frames, every later one block_frames, the last what is
+/// left. A video shorter than the first block is one block.
+std::vector<Block> make_blocks(int64_t latent_frames, int64_t block_frames, int64_t context_frames);
+
+/// One step of one block.
+struct QueueEntry {
+  int64_t iteration = 0;
+  int64_t block = 0;
+  int64_t age = 0;  ///< steps that the block has taken before this one
+};
+
+/// Every step of every block, in the order in which they enter the pipeline: iteration k = 0..steps+blocks-2 appends
+/// block k to the queue, then takes the queue from its tail (newest, noisiest) to its head.
+std::vector<QueueEntry> make_queue(int64_t blocks, int64_t steps);
+
+/// Place of block's step in make_queue()'s order.
+int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t block);
+
+}  // namespace dualparal

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dualparal/block_queue.h"
+
+#include <algorithm>
+
+#include "runtime/errors.h"
+
+namespace dualparal {
+namespace {
+
+// The block behind `entry`'s is in the queue in the same iteration, and went through just before.
+bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
+  return entry.block + 1 < static_cast<int64_t>(blocks.size()) && entry.block + 1 <= entry.iteration;
+}
+
+}  // namespace
+
+Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+  Window window;
+  window.own = blocks[entry.block].frames();
+  if (entry.block > 0) window.previous = std::min(options.context_frames, blocks[entry.block - 1].frames());
+  if (!options.feature_cache && has_next(blocks, entry))
+    window.next = std::min(options.context_frames, blocks[entry.block + 1].frames());
+  return window;
+}
+
+BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
+                       MakeSampler make_sampler, at::Device device)
+    : blocks_(std::move(blocks)),
+      options_(options),
+      steps_(steps),
+      noise_(std::move(noise)),
+      make_sampler_(std::move(make_sampler)),
+      device_(device) {}
+
+int64_t BlockQueue::needed(const QueueEntry& entry) const {
+  if (entry.iteration == 0) return -1;
+  const int64_t blocks = static_cast<int64_t>(blocks_.size());
+  const bool previous_update = entry.block > 0 && options_.context_frames > 0 && !options_.matched_previous;
+  if (previous_update) return queue_position(blocks, steps_, entry.iteration - 1, entry.block - 1);
+  if (entry.age > 0) return queue_position(blocks, steps_, entry.iteration - 1, entry.block);
+  return -1;
+}
+
+at::Tensor BlockQueue::window(const QueueEntry& entry) {
+  if (entry.age == 0)
+    states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
+  State& state = states_.at(entry.block);
+  state.submitted = state.latents;
+
+  const Window window = window_of(blocks_, entry, options_);
+  std::vector<at::Tensor> parts;
+  if (window.previous > 0) {
+    const State& before = states_.at(entry.block - 1);
+    const at::Tensor& latents = options_.matched_previous ? before.submitted : before.latents;
+    parts.push_back(latents.slice(2, latents.size(2) - window.previous));
+  }
+  parts.push_back(state.latents);
+  if (window.next > 0) parts.push_back(states_.at(entry.block + 1).submitted.slice(2, 0, window.next));
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 2);
+}
+
+void BlockQueue::apply(const QueueEntry& entry, const at::Tensor& prediction, LatentsSink& sink) {
+  State& state = states_.at(entry.block);
+  state.latents = state.sampler->step(prediction, state.latents);
+  if (entry.age + 1 < steps_) return;
+  sink.push(state.latents);
+  state.sampler.reset();
+  states_.erase(entry.block - 1);  // its tail was this block's context; nobody else needs it
+}
+
+}  // namespace dualparal

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blocks under way, on stage 0: their latents, samplers and windows. Knows nothing of ranks.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "dualparal/block_plan.h"
+#include "dualparal/noise_pool.h"
+#include "model/sampler.h"
+#include "strategy/latents_sink.h"
+
+namespace dualparal {
+
+/// What a block sees of its neighbours (docs/strategies.md).
+struct ContextOptions {
+  int64_t context_frames = 0;     ///< of either side
+  bool feature_cache = true;      ///< next block by cached keys and values; else by its frames, recomputed
+  bool matched_previous = false;  ///< previous block at this block's own noise level; else one update ahead
+};
+
+/// Frames of a block's window: [previous context | own | next context]; the last part only without feature cache.
+struct Window {
+  int64_t previous = 0, own = 0, next = 0;
+  int64_t frames() const { return previous + own + next; }
+};
+Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);
+
+class BlockQueue {
+ public:
+  using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
+  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise, MakeSampler make_sampler,
+             at::Device device);
+
+  /// Position in the queue's order whose prediction must have been applied before `entry`'s window is made; -1: none.
+  int64_t needed(const QueueEntry& entry) const;
+  /// Latents that go into the transformer, [1, channels, window frames, h, w]. Appends the block if it is new.
+  at::Tensor window(const QueueEntry& entry);
+  /// Takes the block one step further; if it was the last, hands its latents to `sink`.
+  void apply(const QueueEntry& entry, const at::Tensor& prediction, LatentsSink& sink);
+
+ private:
+  struct State {
+    at::Tensor latents;    // newest, [1, channels, own frames, h, w] fp32
+    at::Tensor submitted;  // as they were in the block's last window
+    std::unique_ptr<Sampler> sampler;
+  };
+
+  std::vector<Block> blocks_;
+  ContextOptions options_;
+  int64_t steps_;
+  BlockNoise noise_;
+  MakeSampler make_sampler_;
+  at::Device device_;
+  std::map<int64_t, State> states_;
+};
+
+}  // namespace dualparal

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dualparal/dualparal.h"
+
+#include <deque>
+
+#include "dualparal/block_queue.h"
+#include "dualparal/feature_cache.h"
+#include "runtime/errors.h"
+#include "strategy/partition.h"
+#include "strategy/pipeline_stage.h"
+
+namespace dualparal {
+namespace {
+
+class DualParal final : public Strategy {
+ public:
+  explicit DualParal(const OptionValues& options)
+      : block_frames_(std::stol(options.at("block-frames"))),
+        context_{std::stol(options.at("context-frames")), options.at("feature-cache") == "on",
+                 options.at("previous-context") == "matched"},
+        noise_sharing_(options.at("noise-sharing") == "on"),
+        micro_batches_(std::stol(options.at("guidance-micro-batches"))) {
+    check_usage(context_.context_frames <= block_frames_,
+                "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
+                context_.context_frames, block_frames_);
+  }
+
+  TransformerParts parts(const TransformerConfig& config, const RankInfo& rank) const override {
+    return partition(config, rank.world_size)[rank.rank];
+  }
+
+  at::Tensor initial_noise(const Request& request) const override {
+    BlockNoise noise(request, block_frames_, context_.context_frames, noise_sharing_);
+    std::vector<at::Tensor> parts;
+    for (const Block& block : blocks(request)) parts.push_back(noise.next(block));
+    return at::cat(parts, 2);
+  }
+
+  std::vector<int64_t> block_starts(const Request& request) const override {
+    std::vector<int64_t> starts;
+    for (const Block& block : blocks(request))
+      if (block.begin > 0) starts.push_back(block.begin);
+    return starts;
+  }
+
+  void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
+    const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
+    const std::vector<Block> all_blocks = blocks(request);
+    const auto order = make_queue(static_cast<int64_t>(all_blocks.size()), schedule.steps());
+    std::vector<StageJob> jobs;
+    for (const QueueEntry& entry : order) {
+      const Window window = window_of(all_blocks, entry, context_);
+      jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own});
+    }
+    PipelineStage stage(context, request, schedule, jobs, micro_batches_);
+    BlockQueue queue(all_blocks, context_, schedule.steps(),
+                     BlockNoise(request, block_frames_, context_.context_frames, noise_sharing_),
+                     [&] { return make_sampler(request.sampler, request.scheduler, schedule); },
+                     context.transformer.device());
+    std::deque<FeatureCache> caches;  // by micro-batch
+    for (int64_t m = 0; m < stage.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
+
+    const auto total = static_cast<int64_t>(order.size());
+    int64_t applied = 0;
+    const auto apply_until = [&](int64_t position) {
+      for (; applied <= position; ++applied) {
+        const at::Tensor prediction = stage.take_prediction();
+        const auto span = context.recorder.compute({order[applied].block, order[applied].age, 0, -1, 0});
+        queue.apply(order[applied], prediction, sink);
+      }
+    };
+    for (int64_t position = 0; position < total; ++position) {
+      const QueueEntry& entry = order[position];
+      const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
+      for (FeatureCache& cache : caches) {
+        if (tail) cache.clear();
+        begin_job(cache, stage, jobs[position], entry);
+      }
+      at::Tensor window;
+      if (stage.first()) {
+        apply_until(queue.needed(entry));
+        window = queue.window(entry);
+      }
+      stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });
+      context.progress(position + 1, total);
+    }
+    if (stage.first()) apply_until(total - 1);
+    stage.finish();
+  }
+
+ private:
+  std::vector<Block> blocks(const Request& request) const {
+    return make_blocks(request.latent_frames, block_frames_, context_.context_frames);
+  }
+
+  // Keys and values are kept if the block before this one follows in the same iteration.
+  void begin_job(FeatureCache& cache, const PipelineStage& stage, const StageJob& job, const QueueEntry& entry) const {
+    const bool followed = entry.block > 0 && entry.age + 1 < stage.steps();
+    const int64_t own = job.keep_end - job.keep_begin;
+    const int64_t kept = context_.feature_cache && followed ? std::min(context_.context_frames, own) : 0;
+    cache.begin_job(stage.grid(job), job.keep_begin, job.keep_begin + kept);
+  }
+
+  int64_t block_frames_;
+  ContextOptions context_;
+  bool noise_sharing_;
+  int64_t micro_batches_;
+};
+
+}  // namespace
+
+StrategyEntry dualparal_strategy() {
+  return {.name = "dualparal",
+          .description = "blocks of frames at rising noise levels flow through a pipeline of ranks (arXiv 2505.21070)",
+          .options = {{"block-frames", "latent frames of a block", "8", {}, 1},
+                      {"context-frames", "latent frames seen of the block before, and of the block behind", "4", {}, 0},
+                      {"feature-cache", "block behind: cached keys and values (on), or recomputed (off)", "on", {"on", "off"}},
+                      {"noise-sharing", "initial noise of all blocks from one pool", "on", {"on", "off"}},
+                      {"previous-context", "latents of the block before: one update ahead, or at the same noise level",
+                       "synchronous", {"synchronous", "matched"}},
+                      {"guidance-micro-batches", "conditional and unconditional halves as 1 batch or 2 micro-batches",
+                       "1", {"1", "2"}}},
+          .make = [](const OptionValues& options) { return std::make_unique<DualParal>(options); },
+          .streams_blocks = true};
+}
+
+}  // namespace dualparal

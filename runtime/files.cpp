@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <mutex>
+#include <set>
 #include <sstream>
 
 #include "runtime/errors.h"
@@ -14,6 +16,19 @@
 namespace dualparal {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+std::mutex pending_mutex;
+std::set<fs::path> pending_files;
+
+}  // namespace
+
+void remove_pending_files() {
+  const std::lock_guard lock(pending_mutex);
+  std::error_code ignored;
+  for (const auto& file : pending_files) fs::remove(file, ignored);
+}
 
 PendingFile::PendingFile(fs::path target) : target_(std::move(target)) {
   const fs::path folder = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
@@ -24,11 +39,15 @@ PendingFile::PendingFile(fs::path target) : target_(std::move(target)) {
   check(!fs::is_directory(target_), "{}: expected a file name, this is a folder", target_.string());
   // Keeps the extension: some writers choose the format by it.
   pending_ = folder / fmt::format(".{}.{}.partial{}", target_.stem().string(), getpid(), target_.extension().string());
+  const std::lock_guard lock(pending_mutex);
+  pending_files.insert(pending_);
 }
 
 PendingFile::~PendingFile() {
   std::error_code ignored;
   if (!committed_) fs::remove(pending_, ignored);
+  const std::lock_guard lock(pending_mutex);
+  pending_files.erase(pending_);
 }
 
 void PendingFile::commit() {

@@ -25,6 +25,9 @@ class PendingFile {
   bool committed_ = false;
 };
 
+/// Removes what every PendingFile of this process has written so far: for ending without destructors.
+void remove_pending_files();
+
 /// Writes a whole file through PendingFile.
 void write_file(const std::filesystem::path& target, const std::string& content);
 

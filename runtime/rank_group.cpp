@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/rank_group.h"
+
+#include "runtime/errors.h"
+#include "runtime/gloo_communicator.h"
+
+namespace dualparal {
+namespace {
+
+std::string joined_key(int64_t rank) { return fmt::format("joined/{}", rank); }
+std::string left_key(int64_t rank) { return fmt::format("left/{}", rank); }
+
+}  // namespace
+
+RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const RankGroupOptions& options,
+                     Recorder& recorder)
+    : options_(options) {
+  if (!environment || environment->world_size == 1) {
+    comm_ = lone_communicator();
+    return;
+  }
+  environment_ = *environment;
+  check_usage(options.backend == "gloo", "--backend: this build has gloo, got '{}'", options.backend);
+  recorder.set_phase("joining the other ranks");
+  const bool host = environment_.rank == 0 && !environment_.hosted;
+  store_ = connect_store(environment_, host, options.timeout);
+  catch_signals();
+  monitor_ = std::make_unique<FaultMonitor>(connect_store(environment_, false, options.timeout), environment_.rank,
+                                            environment_.world_size, recorder, end_process);
+  try {
+    wait_for_all();
+    comm_ = gloo_communicator(store_, {environment_.rank, environment_.world_size, options.timeout,
+                                       environment_.one_machine()});
+  } catch (const std::exception& error) {
+    throw Error(explain(error));
+  }
+}
+
+void RankGroup::wait_for_all() {
+  store_->set(joined_key(environment_.rank), std::vector<uint8_t>{1});
+  std::vector<std::string> keys;
+  for (int64_t rank = 0; rank < environment_.world_size; ++rank) keys.push_back(joined_key(rank));
+  try {
+    store_->wait(keys, options_.timeout);
+  } catch (const std::exception&) {
+    std::vector<int64_t> missing;
+    for (int64_t rank = 0; rank < environment_.world_size; ++rank)
+      if (!store_->check({joined_key(rank)})) missing.push_back(rank);
+    fail("rank(s) {} of {} did not join within {} s (--timeout)", fmt::join(missing, ", "), environment_.world_size,
+         options_.timeout.count() / 1000);
+  }
+}
+
+RankGroup::~RankGroup() {
+  if (!store_ || failed_) return;
+  try {
+    store_->set(left_key(environment_.rank), std::vector<uint8_t>{1});
+    monitor_.reset();
+    if (environment_.rank != 0 || environment_.hosted) return;
+    std::vector<std::string> keys;
+    for (int64_t rank = 0; rank < environment_.world_size; ++rank) keys.push_back(left_key(rank));
+    store_->wait(keys, options_.timeout);
+  } catch (const std::exception&) {
+    // Whoever is missing reports its own end.
+  }
+}
+
+std::string RankGroup::explain(const std::exception& error) {
+  failed_ = true;
+  return monitor_ ? monitor_->explain(error) : error.what();
+}
+
+}  // namespace dualparal

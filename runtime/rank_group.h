@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// This process as one of several ranks: met, watched, and left again together.
+#pragma once
+
+#include <memory>
+
+#include "runtime/communicator.h"
+#include "runtime/fault_monitor.h"
+#include "runtime/recorder.h"
+#include "runtime/rendezvous.h"
+
+namespace dualparal {
+
+struct RankGroupOptions {
+  std::chrono::milliseconds timeout{60'000};
+  std::string backend = "gloo";
+};
+
+class RankGroup {
+ public:
+  /// Meets the other ranks: returns when all have joined. Without an environment, this process is alone.
+  /// Error that names the ranks that have not joined in time.
+  RankGroup(const std::optional<RankEnvironment>& environment, const RankGroupOptions& options, Recorder& recorder);
+  /// Leaves. Rank 0 waits for the others if it holds the store.
+  ~RankGroup();
+
+  Communicator& comm() { return *comm_; }
+  int64_t rank() const { return comm_->rank(); }
+  int64_t world_size() const { return comm_->world_size(); }
+  /// The failure to report for an exception: see FaultMonitor::explain().
+  std::string explain(const std::exception& error);
+
+ private:
+  void wait_for_all();
+
+  RankEnvironment environment_;
+  RankGroupOptions options_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::unique_ptr<FaultMonitor> monitor_;
+  std::unique_ptr<Communicator> comm_;
+  bool failed_ = false;
+};
+
+}  // namespace dualparal

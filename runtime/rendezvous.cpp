@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/rendezvous.h"
+
+#include <cstdlib>
+#include <initializer_list>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "runtime/errors.h"
+
+namespace dualparal {
+namespace {
+
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value && *value ? std::optional<std::string>(value) : std::nullopt;
+}
+
+std::optional<int64_t> number(const char* name) {
+  const auto text = variable(name);
+  if (!text) return std::nullopt;
+  check(text->size() < 10 && text->find_first_not_of("0123456789") == std::string::npos,
+        "{}={}: expected a whole number", name, *text);
+  return std::stoll(*text);
+}
+
+// The same names for each launcher: rank, world size, local rank, local world size, and a number that differs between
+// jobs.
+struct Names {
+  const char *rank, *world_size, *local_rank, *local_world_size, *job;
+};
+constexpr Names kLaunchers[] = {
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", ""},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
+     "OMPI_MCA_ess_base_jobid"},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", ""},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID"},
+};
+
+// Slurm writes "4(x2),3": what matters is whether the first number is the whole.
+int64_t leading_number(const std::string& text) { return std::atoll(text.c_str()); }
+
+}  // namespace
+
+std::optional<RankEnvironment> rank_environment() {
+  for (const Names& names : kLaunchers) {
+    const auto rank = number(names.rank), world_size = number(names.world_size);
+    if (!rank || !world_size) continue;
+    // Inside a Slurm allocation a plain program sees the batch step's own variables: one task is no launch.
+    if (*world_size == 1 && std::string_view(names.rank) != "RANK") continue;
+    RankEnvironment environment{.rank = *rank, .world_size = *world_size};
+    check(*world_size >= 1 && *rank < *world_size, "{}={} is not a rank among {}={}", names.rank, *rank,
+          names.world_size, *world_size);
+    environment.local_rank = number(names.local_rank).value_or(*rank);
+    const auto local = variable(names.local_world_size);
+    environment.local_world_size = local ? leading_number(*local) : *world_size;
+    environment.hosted = variable("DUALPARAL_STORE_HOSTED").has_value() ||
+                         variable("TORCHELASTIC_USE_AGENT_STORE") == std::optional<std::string>("True");
+    const auto address = variable("MASTER_ADDR");
+    const auto port = number("MASTER_PORT");
+    check(address || environment.one_machine(),
+          "MASTER_ADDR is not set: with ranks on several machines it must name the machine of rank 0");
+    environment.master_addr = address.value_or("127.0.0.1");
+    const auto job = *names.job ? variable(names.job) : std::nullopt;
+    check(port || job, "MASTER_PORT is not set: it must be a port that is free on the machine of rank 0");
+    check(!port || (*port > 0 && *port < 65536), "MASTER_PORT={}: expected 1 to 65535", port.value_or(0));
+    environment.master_port = static_cast<uint16_t>(port ? *port : 20000 + leading_number(*job) % 40000);
+    return environment;
+  }
+  return std::nullopt;
+}
+
+c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment, bool host,
+                                              std::chrono::milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = environment.master_port;
+  options.isServer = host;
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  try {
+    const auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
+    // torchrun uses its store for itself, too, and again after a restart.
+    const auto attempt = variable("TORCHELASTIC_RESTART_COUNT").value_or("0");
+    return c10::make_intrusive<c10d::PrefixStore>("dualparal/" + attempt, store);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    const bool in_use = text.find("EADDRINUSE") != std::string::npos || text.find("already in use") != std::string::npos;
+    if (in_use)
+      fail("port {} of {} is in use: choose another one (MASTER_PORT, or torchrun's --master-port)",
+           environment.master_port, environment.master_addr);
+    fail("rank {} could not {} {}:{} within {} s: {}", environment.rank,
+         host ? "open the rendezvous store at" : "reach the rendezvous store of rank 0 at", environment.master_addr,
+         environment.master_port, timeout.count() / 1000, text.substr(0, text.find('\n')));
+  }
+}
+
+HostedStore host_store() {
+  c10d::TCPStoreOptions options;
+  options.port = 0;
+  options.isServer = true;
+  options.waitWorkers = false;
+  const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+  return {c10::make_intrusive<c10d::PrefixStore>("dualparal/0", store), store->getPort()};
+}
+
+}  // namespace dualparal

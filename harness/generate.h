@@ -7,10 +7,8 @@
 
 namespace dualparal {
 
-/// Generates one video on this process and returns its result line. Throws on failure.
-nlohmann::ordered_json generate(GenerateOptions options);
-
-/// `dualparal generate`: generates, appends the result line where asked, prints a summary.
-void run_generate(const GenerateOptions& options);
+/// `dualparal generate`: generates a video, as one rank or by starting `--nproc` of them; appends the result line where
+/// asked, prints a summary. arguments: those of the program, for the ranks. Throws on failure.
+void run_generate(const GenerateOptions& options, const std::vector<std::string>& arguments);
 
 }  // namespace dualparal

@@ -68,6 +68,10 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   group = "Strategy";
   flag("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
   flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(CLI::PositiveNumber);
+  flag("--backend", o.backend, "gloo: how ranks exchange tensors")->capture_default_str();
+  flag("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   flag("--mode", o.mode, "run")->capture_default_str();
   for (const auto& [name, spec] : all_strategy_options())
     app.add_option_function<std::string>(
@@ -103,6 +107,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_flag("--no-decode", o.no_decode, "do not decode the latents")->group(group);
   app.add_flag("--no-quality", o.no_quality, "do not compute the quality metrics")->group(group);
   flag("--result", o.result, "file to which the result line (JSON) is appended");
+  flag("--timeline", o.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
   flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -117,6 +122,7 @@ void resolve_generate_options(GenerateOptions& o) {
   if (!o.flow_shift) o.flow_shift = scheduler.flow_shift;
   if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
   parse_sampler(o.sampler);
+  check_usage(o.backend == "gloo", "--backend: expected gloo (nccl is not in this version), got '{}'", o.backend);
   check_usage(o.mode == "run" || o.mode == "emulate" || o.mode == "trace",
               "--mode: expected run, emulate or trace, got '{}'", o.mode);
   check_usage(o.mode == "run", "--mode {}: not available in this version, only run is", o.mode);
@@ -148,6 +154,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"nproc", o.nproc},
           {"mode", o.mode},
           {"device", o.device},
+          {"backend", o.backend},
           {"dtype", o.dtype},
           {"vae_dtype", o.vae_dtype},
           {"threads", o.threads},

@@ -22,6 +22,8 @@ struct GenerateOptions {
   int64_t nproc = 1;
   std::string mode = "run";
   std::string device = "cpu";
+  std::string backend = "gloo";
+  int64_t timeout_s = 60;
   std::string dtype = "fp32";
   std::string vae_dtype = "fp32";
   int64_t threads = 0;  ///< 0: LibTorch's default
@@ -43,6 +45,7 @@ struct GenerateOptions {
   bool no_decode = false;
   bool no_quality = false;
   std::string result;
+  std::string timeline;  ///< Chrome trace
   int64_t warmup_steps = 0;
   bool quiet = false;
 };

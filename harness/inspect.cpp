@@ -4,6 +4,7 @@
 #include "model/wan_model.h"
 #include "runtime/device.h"
 #include "runtime/errors.h"
+#include "strategy/partition.h"
 
 namespace dualparal {
 namespace {
@@ -34,13 +35,6 @@ std::string stored(const std::filesystem::path& part) {
   } catch (const Error& error) {
     return fmt::format("no weights ({})", error.what());
   }
-}
-
-// Layers as evenly as they go; the first ranks take what is left over.
-LayerRange even_share(int64_t layers, int64_t rank, int64_t nproc) {
-  const int64_t base = layers / nproc, extra = layers % nproc;
-  const int64_t begin = rank * base + std::min(rank, extra);
-  return {begin, begin + base + (rank < extra ? 1 : 0)};
 }
 
 }  // namespace
@@ -75,14 +69,14 @@ std::string inspect_checkpoint(const std::filesystem::path& model_dir, int64_t n
   const auto& s = model.scheduler_config();
   out += fmt::format("scheduler     {}, flow shift {}\n", s.class_name, s.flow_shift);
 
-  out += fmt::format("\nTransformer split over {} rank(s), layers as even as they go, weights in {}:\n", nproc,
+  out += fmt::format("\nTransformer split over {} rank(s), the slowest rank as fast as can be, weights in {}:\n", nproc,
                      dtype_text);
   for (int64_t rank = 0; rank < nproc; ++rank) {
     CountingWeights share(dtype);
-    const LayerRange layers = even_share(t.num_layers, rank, nproc);
-    const Transformer part(t, share, {layers, rank == 0, rank == nproc - 1});
-    out += fmt::format("  rank {}: layers {:>2}..{:<2} {:>9.2f} M parameters {:>12}\n", rank, layers.begin,
-                       layers.end - 1, share.parameters / 1e6, mib(share.held_bytes()));
+    const TransformerParts parts = partition(t, nproc)[rank];
+    const Transformer part(t, share, parts);
+    out += fmt::format("  rank {}: layers {:>2}..{:<2} {:>9.2f} M parameters {:>12}\n", rank, parts.layers.begin,
+                       parts.layers.end - 1, share.parameters / 1e6, mib(share.held_bytes()));
   }
   return out;
 }

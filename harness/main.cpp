@@ -70,7 +70,7 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     return report_error(fmt::format("{} (see --help)", error.what()), 2);
   }
-  if (generate->parsed()) run_generate(generate_options);
+  if (generate->parsed()) run_generate(generate_options, {argv + 1, argv + argc});
   if (bench->parsed()) {
     const int64_t failed = run_bench(bench_options);
     if (failed > 0) return report_error(fmt::format("{} point(s) failed; the report says why", failed), 1);

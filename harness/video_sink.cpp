@@ -10,6 +10,7 @@
 #include "runtime/nvtx.h"
 
 namespace dualparal {
+namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory of one decoding call
@@ -35,12 +36,27 @@ VideoSink::~VideoSink() {
 void VideoSink::push(const at::Tensor& latents) {
   if (first_latents_s_ == 0) first_latents_s_ = watch_.seconds();
   const at::Tensor copy = latents.to(at::kCPU, at::kFloat).clone();
-  if (!options_.latents_path.empty()) kept_latents_.push_back(copy);
+  if (!options_.latents_path.empty()) save_piece(copy);
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);  // a full disk ends the denoising, too
   queue_.push_back(copy);
   if (options_.overlap && !worker_.joinable()) start_worker();
   changed_.notify_all();
+}
+
+void VideoSink::save_piece(const at::Tensor& latents) {
+  const fs::path folder = options_.latents_path + ".partial";
+  if (latents_pieces_.empty()) fs::remove_all(folder);
+  latents_pieces_.push_back(folder / fmt::format("{:05}.safetensors", latents_pieces_.size()));
+  write_safetensors(latents_pieces_.back().string(), {{"latents", latents}});
+}
+
+void VideoSink::join_pieces() {
+  std::vector<at::Tensor> pieces;
+  for (const auto& piece : latents_pieces_)
+    pieces.push_back(read_tensor(piece.string(), "latents", {1, -1, -1, -1, -1}).clone());
+  write_safetensors(options_.latents_path, {{"latents", at::cat(pieces, 2)}});
+  fs::remove_all(options_.latents_path + ".partial");
 }
 
 void VideoSink::start_worker() {
@@ -52,7 +68,7 @@ void VideoSink::start_worker() {
 }
 
 void VideoSink::finish() {
-  if (!options_.latents_path.empty()) write_safetensors(options_.latents_path, {{"latents", at::cat(kept_latents_, 2)}});
+  if (!options_.latents_path.empty()) join_pieces();
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -19,13 +20,14 @@ namespace dualparal {
 
 struct VideoSinkOptions {
   int64_t frames = 0;          ///< of the video; what is decoded beyond them is cut
-  int64_t latent_frames = 0;
   int64_t height = 0, width = 0, fps = 16;
   bool decode = true;
   bool overlap = false;        ///< decode while later latents are still being denoised
   std::string video_path;      ///< mp4, or empty
   std::string frames_dir;      ///< PNG files, or empty
-  std::string latents_path;    ///< safetensors, or empty
+  /// safetensors, or empty. While the video is not finished, the latents so far lie piece by piece in the folder
+  /// <latents_path>.partial, where they stay if the run ends early.
+  std::string latents_path;
 };
 
 class VideoSink final : public LatentsSink {
@@ -47,6 +49,8 @@ class VideoSink final : public LatentsSink {
   int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
 
  private:
+  void save_piece(const at::Tensor& latents);
+  void join_pieces();
   void start_worker();
   void work();
   void decode(Vae::Stream& stream, const at::Tensor& latents);
@@ -55,7 +59,7 @@ class VideoSink final : public LatentsSink {
   std::function<std::unique_ptr<Vae>()> load_vae_;
   QualityMeter* quality_;
   std::unique_ptr<VideoFile> video_;
-  std::vector<at::Tensor> kept_latents_;
+  std::vector<std::filesystem::path> latents_pieces_;
   int64_t frames_written_ = 0;
 
   Stopwatch watch_;

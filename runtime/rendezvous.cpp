@@ -48,7 +48,9 @@ std::optional<RankEnvironment> rank_environment() {
     if (!rank || !world_size) continue;
     // Inside a Slurm allocation a plain program sees the batch step's own variables: one task is no launch.
     if (*world_size == 1 && std::string_view(names.rank) != "RANK") continue;
-    RankEnvironment environment{.rank = *rank, .world_size = *world_size};
+    RankEnvironment environment;
+    environment.rank = *rank;
+    environment.world_size = *world_size;
     check(*world_size >= 1 && *rank < *world_size, "{}={} is not a rank among {}={}", names.rank, *rank,
           names.world_size, *world_size);
     environment.local_rank = number(names.local_rank).value_or(*rank);

@@ -33,4 +33,16 @@ inline std::unique_ptr<WeightSource> tiny_weights(at::ScalarType dtype = at::kFl
   return random_weights(7, {at::kCPU, dtype});
 }
 
+/// Normal numbers so large that every weight (norms and biases too) is seen in the result, the same for the same name.
+class LargeWeights final : public WeightSource {
+ public:
+  explicit LargeWeights(at::ScalarType dtype = at::kFloat) : WeightSource({at::kCPU, dtype}) {}
+  void read_into(const std::string& name, at::Tensor target) override {
+    target.copy_(randn(target.sizes(), std::hash<std::string>{}(name)) * 0.3);
+  }
+  void skip(const std::string&, at::IntArrayRef) override {}
+  bool contains(const std::string&) const override { return false; }
+  void refuse_surplus() const override {}
+};
+
 }  // namespace dualparal::testing

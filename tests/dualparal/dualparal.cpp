@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// DualParal against itself on other numbers of ranks, against `single`, and against a plain loop without queue, ranks
+// or cache objects.
+#include "dualparal/dualparal.h"
+
+#include "baselines/single.h"
+#include "model/ops.h"
+#include "strategy/guidance.h"
+#include "tests/ranks.h"
+
+namespace dualparal::testing {
+namespace {
+
+constexpr int64_t kLayers = 9;  // divides by neither 2, 4 nor 8
+
+struct Variant {
+  const char *cache, *noise, *previous;
+  int64_t context, frames;  // block-frames is 3: the last block is shorter, or there is one block
+};
+std::ostream& operator<<(std::ostream& out, const Variant& v) {
+  return out << "cache " << v.cache << ", noise " << v.noise << ", " << v.previous << ", context " << v.context << ", "
+             << v.frames << " frames";
+}
+const Variant kVariants[] = {
+    {"on", "on", "synchronous", 2, 13}, {"on", "off", "matched", 2, 13},  {"off", "on", "synchronous", 2, 13},
+    {"off", "off", "matched", 3, 16},   {"on", "on", "synchronous", 0, 7}, {"on", "on", "synchronous", 3, 25},
+    {"on", "on", "matched", 1, 1},
+};
+
+OptionValues options_of(const Variant& v, const std::string& micro_batches = "1") {
+  return {{"block-frames", "3"},        {"context-frames", std::to_string(v.context)}, {"feature-cache", v.cache},
+          {"noise-sharing", v.noise},   {"previous-context", v.previous},
+          {"guidance-micro-batches", micro_batches}};
+}
+
+// Plain attention that can see further keys and values behind the window, and remembers all of its own.
+struct RememberingAttention final : SelfAttention {
+  struct Memory {
+    std::map<int64_t, at::Tensor> keys, values;  // by layer, [batch, tokens, heads, head_dim]
+  };
+  const Transformer& model;
+  TokenGrid grid;
+  Memory own;
+  const Memory* further = nullptr;  // of the next block
+  int64_t begin = 0, count = 0;     // its frames that are seen
+
+  RememberingAttention(const Transformer& transformer, TokenGrid tokens) : model(transformer), grid(tokens) {}
+
+  at::Tensor attend(const AttentionInput& input) override {
+    own.keys[input.layer] = input.key.clone();
+    own.values[input.layer] = input.value.clone();
+    at::Tensor query = input.query.clone(), key = input.key.clone(), value = input.value;
+    if (further && count > 0) {
+      const int64_t tokens = grid.frame_tokens();
+      const auto frames = [&](const at::Tensor& x) { return x.slice(1, begin * tokens, (begin + count) * tokens); };
+      key = at::cat({key, frames(further->keys.at(input.layer))}, 1);
+      value = at::cat({value, frames(further->values.at(input.layer))}, 1);
+    }
+    const RotaryTable table =
+        model.rotary().table({grid.frames + (further ? count : 0), grid.height, grid.width}, 0, at::kCPU);
+    apply_rotary_(query, table.slice(0, query.size(1)));
+    apply_rotary_(key, table);
+    const at::Tensor weights =
+        at::softmax(at::einsum("bqhd,bkhd->bhqk", {query, key}) / std::sqrt(double(query.size(-1))), -1);
+    return at::einsum("bhqk,bkhd->bqhd", {weights, value});
+  }
+};
+
+// All blocks, written down from the paper: every iteration takes every block one step, the last first.
+at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor& noise) {
+  auto config = tiny_transformer();
+  config.num_layers = kLayers;
+  LargeWeights weights;
+  const Transformer model(config, weights, {{0, kLayers}, true, true});
+  const TextContext text = model.text_context(guidance_batch(request));
+  const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
+  const int64_t steps = schedule.steps(), c = v.context, total = request.latent_frames;
+
+  std::vector<at::Tensor> latents;  // of every block, newest
+  for (int64_t begin = 0; begin < total;) {
+    const int64_t end = std::min(total, begin + 3 + (begin == 0 ? c : 0));
+    latents.push_back(noise.slice(2, begin, end));
+    begin = end;
+  }
+  const auto blocks = static_cast<int64_t>(latents.size());
+  std::vector<std::unique_ptr<Sampler>> samplers;
+  for (int64_t i = 0; i < blocks; ++i) samplers.push_back(make_sampler(request.sampler, request.scheduler, schedule));
+
+  std::vector<at::Tensor> one_update_ago = latents;  // of every block, before its latest update
+  for (int64_t iteration = 0; iteration < steps + blocks - 1; ++iteration) {
+    const auto at_start = latents;
+    std::optional<RememberingAttention::Memory> next_memory;
+    int64_t next_previous = 0;
+    for (int64_t i = std::min(iteration, blocks - 1); i >= 0; --i) {
+      const int64_t age = iteration - i;
+      if (age >= steps) break;
+      std::vector<at::Tensor> window;
+      int64_t previous = 0;
+      if (i > 0 && c > 0) {
+        const at::Tensor& before = v.previous == std::string("matched") ? one_update_ago[i - 1] : at_start[i - 1];
+        window.push_back(before.slice(2, before.size(2) - c));
+        previous = c;
+      }
+      window.push_back(at_start[i]);
+      const bool has_next = i + 1 < blocks && i + 1 <= iteration;
+      const int64_t seen = has_next ? std::min(c, at_start[i + 1].size(2)) : 0;
+      const bool cached = v.cache == std::string("on");
+      if (!cached && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
+      const at::Tensor input = at::cat(window, 2);
+      const TokenGrid grid = model.grid(input.sizes());
+      RememberingAttention attention(model, grid);
+      if (cached && seen > 0) {
+        attention.further = &*next_memory;
+        attention.begin = next_previous;
+        attention.count = seen;
+      }
+      const auto time = model.time_conditioning(at::full({1}, schedule.timesteps[age]));
+      at::Tensor hidden = model.embed(at::cat({input, input}));
+      model.forward_layers({0, kLayers}, hidden, time, text, model.rotary().table(grid, 0, at::kCPU), attention);
+      const at::Tensor both = model.head(hidden, time, grid).slice(2, previous, previous + at_start[i].size(2));
+      const at::Tensor prediction = both[1] + request.guidance_scale * (both[0] - both[1]);
+      latents[i] = samplers[i]->step(prediction.unsqueeze(0), at_start[i]);
+      next_memory = attention.own;
+      next_previous = previous;
+    }
+    for (int64_t i = 0; i < blocks; ++i)
+      if (i <= iteration && iteration - i < steps) one_update_ago[i] = at_start[i];
+  }
+  return at::cat(latents, 2);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(dualparal_strategy_on_ranks)
+
+BOOST_DATA_TEST_CASE(same_latents_on_any_number_of_ranks, data::make(kVariants) * data::make({2, 3, 4, 8}), variant,
+                     ranks) {
+  const Request request = ranks_request(variant.frames);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, 1, kLayers);
+  const at::Tensor split = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, ranks, kLayers);
+  BOOST_TEST(alone.size(2) == variant.frames);
+  BOOST_TEST(identical(split, alone));
+}
+
+BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
+  const Request request = ranks_request(variant.frames);
+  const auto entry = dualparal_strategy();
+  const at::Tensor noise =
+      entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, 1, kLayers);
+  BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
+BOOST_DATA_TEST_CASE(micro_batches_change_nothing, data::make({1, 2, 3}), ranks) {
+  const Request request = ranks_request(13);
+  const at::Tensor whole = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kLayers);
+  const at::Tensor halves =
+      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0], "2"), request, ranks, kLayers);
+  BOOST_TEST(relative_error(halves, whole) < 1e-5);
+}
+
+BOOST_DATA_TEST_CASE(delays_change_nothing, data::make({1, 2}), seed) {
+  const Request request = ranks_request(13);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kLayers);
+  const at::Tensor late =
+      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 3, kLayers, at::kFloat, seed);
+  BOOST_TEST(identical(late, alone));
+}
+
+BOOST_AUTO_TEST_CASE(bf16_agrees_on_ranks) {
+  const Request request = ranks_request(13);
+  const auto run = [&](int64_t ranks) {
+    return denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, ranks, kLayers, at::kBFloat16);
+  };
+  BOOST_TEST(relative_error(run(3), run(1)) < 2e-2);
+}
+
+BOOST_AUTO_TEST_CASE(one_block_equals_single) {
+  Request request = ranks_request(4);
+  request.initial_noise = randn({1, 16, 4, 4, 6}, 9);
+  const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, kLayers);
+  const at::Tensor actual = denoise_on_ranks(dualparal_strategy(), {{"block-frames", "4"}, {"context-frames", "2"}},
+                                             request, 2, kLayers);
+  BOOST_TEST(relative_error(actual, expected) < 1e-5);
+}
+
+BOOST_AUTO_TEST_CASE(context_longer_than_a_block_is_refused) {
+  const auto entry = dualparal_strategy();
+  expect_error<UsageError>({"--context-frames", "--block-frames"}, [&] {
+    entry.make(resolve_options("dualparal", entry.options, {{"block-frames", "2"}, {"context-frames", "3"}}));
+  });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace dualparal::testing

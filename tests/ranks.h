@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Several ranks as threads of the test, over real Gloo connections.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <exception>
+#include <random>
+#include <thread>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+
+#include "runtime/gloo_communicator.h"
+#include "strategy/noise.h"
+#include "tests/model/tiny.h"
+
+namespace dualparal::testing {
+
+inline Request ranks_request(int64_t latent_frames, int64_t steps = 4, double guidance_scale = 3.0) {
+  Request request;
+  request.latent_frames = latent_frames;
+  request.latent_height = 4;
+  request.latent_width = 6;
+  request.num_inference_steps = steps;
+  request.guidance_scale = guidance_scale;
+  request.prompt_embeds = randn({1, 7, 24}, 1);
+  request.negative_prompt_embeds = randn({1, 7, 24}, 2);
+  request.seed = 5;
+  return request;
+}
+
+/// Waits a random moment before every message: nothing may depend on timing.
+class SlowCommunicator final : public Communicator {
+ public:
+  SlowCommunicator(std::unique_ptr<Communicator> inner, uint64_t seed) : inner_(std::move(inner)), random_(seed) {}
+  int64_t rank() const override { return inner_->rank(); }
+  int64_t world_size() const override { return inner_->world_size(); }
+  std::unique_ptr<Transfer> send(const at::Tensor& tensor, int64_t to, Channel channel) override {
+    std::this_thread::sleep_for(std::chrono::microseconds(random_() % 4000));
+    return inner_->send(tensor, to, channel);
+  }
+  std::unique_ptr<Transfer> receive(const at::Tensor& target, int64_t from, Channel channel) override {
+    std::this_thread::sleep_for(std::chrono::microseconds(random_() % 4000));
+    return inner_->receive(target, from, channel);
+  }
+  void broadcast(at::Tensor& tensor) override { inner_->broadcast(tensor); }
+  void barrier() override { inner_->barrier(); }
+  std::vector<std::string> gather(const std::string& text) override { return inner_->gather(text); }
+
+ private:
+  std::unique_ptr<Communicator> inner_;
+  std::mt19937_64 random_;
+};
+
+/// Latents of a strategy on `world_size` ranks, whose transformer has `layers` layers.
+inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
+                                   int64_t world_size, int64_t layers, at::ScalarType dtype = at::kFloat,
+                                   uint64_t delays = 0) {
+  const OptionValues options = resolve_options(entry.name, entry.options, given);
+  auto config = tiny_transformer();
+  config.num_layers = layers;
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  CollectingSink sink;
+  std::vector<std::exception_ptr> failures(world_size);
+  std::vector<std::thread> ranks;
+  for (int64_t rank = 0; rank < world_size; ++rank)
+    ranks.emplace_back([&, rank] {
+      try {
+        const c10::InferenceMode inference;
+        at::set_num_threads(1);
+        std::unique_ptr<Communicator> comm = lone_communicator();
+        if (world_size > 1)
+          comm = gloo_communicator(store, {rank, world_size, std::chrono::seconds(60), /*loopback=*/true});
+        if (delays) comm = std::make_unique<SlowCommunicator>(std::move(comm), delays + rank);
+        const auto strategy = entry.make(options);
+        LargeWeights weights(dtype);
+        const Transformer transformer(config, weights, strategy->parts(config, {rank, world_size}));
+        Recorder recorder(at::kCPU);
+        CollectingSink none;
+        strategy->denoise(request, {transformer, *comm, recorder}, rank == 0 ? sink : none);
+        comm->barrier();
+      } catch (...) {
+        failures[rank] = std::current_exception();
+      }
+    });
+  for (auto& rank : ranks) rank.join();
+  for (const auto& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return sink.latents();
+}
+
+}  // namespace dualparal::testing

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/naive_pipeline.h"
 
+#include <numeric>
+
 #include "runtime/nvtx.h"
 #include "strategy/local_attention.h"
 #include "strategy/noise.h"
@@ -17,6 +19,12 @@ class NaivePipeline final : public Strategy {
 
   TransformerParts parts(const TransformerConfig& config, const RankInfo& rank) const override {
     return partition(config, rank.world_size)[rank.rank];
+  }
+
+  std::optional<SlotCount> slots(const Request& request, int64_t world_size) const override {
+    std::vector<int64_t> needs(request.num_inference_steps);
+    std::iota(needs.begin(), needs.end(), -1);  // every step waits for the one before
+    return count_slots(needs, world_size, request.guided() ? micro_batches_ : 1);
   }
 
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {

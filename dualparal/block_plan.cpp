@@ -33,4 +33,11 @@ int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t
   return before + newest(iteration, blocks) - block;
 }
 
+int64_t needed_position(int64_t blocks, int64_t steps, const QueueEntry& entry, bool previous_updated) {
+  if (entry.iteration == 0) return -1;
+  if (previous_updated && entry.block > 0) return queue_position(blocks, steps, entry.iteration - 1, entry.block - 1);
+  if (entry.age > 0) return queue_position(blocks, steps, entry.iteration - 1, entry.block);
+  return -1;
+}
+
 }  // namespace dualparal

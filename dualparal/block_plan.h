@@ -32,4 +32,8 @@ std::vector<QueueEntry> make_queue(int64_t blocks, int64_t steps);
 /// Place of block's step in make_queue()'s order.
 int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t block);
 
+/// Place in that order of the last step whose result `entry` starts from; -1: none. Its own last step, and with
+/// `previous_updated` the last step of the block before it.
+int64_t needed_position(int64_t blocks, int64_t steps, const QueueEntry& entry, bool previous_updated);
+
 }  // namespace dualparal

@@ -33,15 +33,6 @@ BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_
       make_sampler_(std::move(make_sampler)),
       device_(device) {}
 
-int64_t BlockQueue::needed(const QueueEntry& entry) const {
-  if (entry.iteration == 0) return -1;
-  const int64_t blocks = static_cast<int64_t>(blocks_.size());
-  const bool previous_update = entry.block > 0 && options_.context_frames > 0 && !options_.matched_previous;
-  if (previous_update) return queue_position(blocks, steps_, entry.iteration - 1, entry.block - 1);
-  if (entry.age > 0) return queue_position(blocks, steps_, entry.iteration - 1, entry.block);
-  return -1;
-}
-
 at::Tensor BlockQueue::window(const QueueEntry& entry) {
   if (entry.age == 0)
     states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};

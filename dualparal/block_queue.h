@@ -18,6 +18,9 @@ struct ContextOptions {
   int64_t context_frames = 0;     ///< of either side
   bool feature_cache = true;      ///< next block by cached keys and values; else by its frames, recomputed
   bool matched_previous = false;  ///< previous block at this block's own noise level; else one update ahead
+
+  /// Whether a window waits for the last update of the block before.
+  bool previous_updated() const { return context_frames > 0 && !matched_previous; }
 };
 
 /// Frames of a block's window: [previous context | own | next context]; the last part only without feature cache.
@@ -33,8 +36,6 @@ class BlockQueue {
   BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise, MakeSampler make_sampler,
              at::Device device);
 
-  /// Position in the queue's order whose prediction must have been applied before `entry`'s window is made; -1: none.
-  int64_t needed(const QueueEntry& entry) const;
   /// Latents that go into the transformer, [1, channels, window frames, h, w]. Appends the block if it is new.
   at::Tensor window(const QueueEntry& entry);
   /// Takes the block one step further; if it was the last, hands its latents to `sink`.

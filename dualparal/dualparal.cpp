@@ -43,6 +43,14 @@ class DualParal final : public Strategy {
     return starts;
   }
 
+  std::optional<SlotCount> slots(const Request& request, int64_t world_size) const override {
+    const auto count = static_cast<int64_t>(blocks(request).size());
+    std::vector<int64_t> needs;
+    for (const QueueEntry& entry : make_queue(count, request.num_inference_steps))
+      needs.push_back(needed_position(count, request.num_inference_steps, entry, context_.previous_updated()));
+    return count_slots(needs, world_size, request.guided() ? micro_batches_ : 1);
+  }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
     const std::vector<Block> all_blocks = blocks(request);
@@ -78,7 +86,8 @@ class DualParal final : public Strategy {
       }
       at::Tensor window;
       if (stage.first()) {
-        apply_until(queue.needed(entry));
+        apply_until(needed_position(static_cast<int64_t>(all_blocks.size()), schedule.steps(), entry,
+                                    context_.previous_updated()));
         window = queue.window(entry);
       }
       stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });

@@ -31,16 +31,18 @@ std::set<std::string> varied_flags(const Experiment& experiment) {
   return varied;
 }
 
-fs::path video_path(const fs::path& folder, const Point& point, const std::set<std::string>& varied) {
+// A point's file, relative to the results' folder.
+fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied, const char* extension) {
   std::string name = point.flags.at("strategy");
   for (const auto& [flag, value] : point.flags)
     if (varied.contains(flag)) name += "_" + flag + "-" + value;
   for (char& c : name)
     if (c == '/' || c == ' ') c = '-';
-  return folder / "videos" / (name + ".mp4");
+  return fs::path(folder) / (name + extension);
 }
 
-std::vector<std::string> arguments_of(const Point& point, const fs::path& result, const fs::path& video) {
+std::vector<std::string> arguments_of(const Point& point, const fs::path& result, const fs::path& video,
+                                      const fs::path& timeline) {
   std::vector<std::string> arguments{"generate"};
   for (const auto& [name, value] : point.flags) {
     if (value == "false") continue;
@@ -49,6 +51,7 @@ std::vector<std::string> arguments_of(const Point& point, const fs::path& result
   }
   arguments.insert(arguments.end(), {"--result", result.string()});
   if (!video.empty()) arguments.insert(arguments.end(), {"--output", video.string()});
+  if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", timeline.string()});
   return arguments;
 }
 
@@ -116,11 +119,14 @@ int64_t run_bench(const BenchOptions& options) {
     } else {
       const fs::path single_line = folder / ".point.jsonl";
       fs::remove(single_line);
-      const fs::path video = experiment.videos && point.repeat == 0 ? video_path(folder, point, varied) : fs::path();
-      const auto child = run_self(arguments_of(point, single_line, video), options.quiet);
+      const fs::path video = point.video ? point_file("videos", point, varied, ".mp4") : fs::path();
+      const fs::path timeline = point.timeline ? point_file("timelines", point, varied, ".json") : fs::path();
+      const auto inside = [&](const fs::path& file) { return file.empty() ? file : folder / file; };
+      const auto child = run_self(arguments_of(point, single_line, inside(video), inside(timeline)), options.quiet);
       if (child.exit_code == 0) {
         record = read_results(single_line).at(0);
-        if (!video.empty()) record["video"] = fs::relative(video, folder).string();
+        if (!video.empty()) record["video"] = video.string();
+        if (!timeline.empty()) record["timeline"] = timeline.string();
       } else {
         record = unfinished_record(point, "failed", child.error);
         ++failed;

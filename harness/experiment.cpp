@@ -19,7 +19,7 @@ using Sweep = std::vector<std::pair<std::string, std::vector<std::string>>>;
 
 // Flags that bench itself sets.
 const std::set<std::string> kReserved = {"result", "output", "strategy", "quiet", "save-latents", "save-noise",
-                                         "save-frames", "save-prompt-embeds"};
+                                         "save-frames", "save-prompt-embeds", "timeline"};
 
 class Reader {
  public:
@@ -42,7 +42,7 @@ class Reader {
     }
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {"name", "title", "model", "mode", "device", "dtype", "repeat",
-                                               "warmup", "videos", "base", "sweep", "strategies", "skip"};
+                                               "warmup", "videos", "timelines", "base", "sweep", "strategies", "skip"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -54,7 +54,6 @@ class Reader {
           at(root["name"]));
     experiment.title = root["title"] ? root["title"].as<std::string>() : experiment.name;
     experiment.repeat = root["repeat"] ? number(root["repeat"], 1) : 1;
-    experiment.videos = root["videos"] && root["videos"].as<bool>();
     Flags base = flags(root["base"]);
     for (const char* key : {"model", "mode", "device", "dtype"})
       if (root[key]) base[key] = scalar(root[key]);
@@ -64,6 +63,11 @@ class Reader {
           "{}: 'strategies' expected a list of names, or of maps with 'name'", file_);
     for (const auto& entry : root["strategies"]) add_strategy(experiment, entry, base, common);
     mark_skipped(experiment, root["skip"]);
+    for (auto& point : experiment.points) {
+      if (point.repeat > 0) continue;
+      point.video = wanted(point, root["videos"]);
+      point.timeline = wanted(point, root["timelines"]);
+    }
     return experiment;
   }
 
@@ -133,7 +137,7 @@ class Reader {
 
   void cross(Experiment& experiment, Flags chosen, const Sweep& axes, size_t next) const {
     if (next == axes.size()) {
-      for (int64_t repeat = 0; repeat < experiment.repeat; ++repeat) experiment.points.push_back({chosen, repeat, ""});
+      for (int64_t repeat = 0; repeat < experiment.repeat; ++repeat) experiment.points.push_back({chosen, repeat});
       return;
     }
     for (const auto& value : axes[next].second) {
@@ -152,6 +156,15 @@ class Reader {
       for (auto& point : experiment.points)
         if (point.skip_reason.empty() && matches(point.flags, rule["when"])) point.skip_reason = scalar(rule["reason"]);
     }
+  }
+
+  // true, false, or a map of flags with the values for which it is true.
+  bool wanted(const Point& point, const YAML::Node& node) const {
+    if (!node) return false;
+    if (node.IsMap()) return matches(point.flags, node);
+    bool value = false;
+    check(YAML::convert<bool>::decode(node, value), "{}: expected true, false, or a map of flags", at(node));
+    return value;
   }
 
   bool matches(const Flags& flags, const YAML::Node& when) const {

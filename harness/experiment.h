@@ -16,6 +16,8 @@ struct Point {
   Flags flags;              ///< with `strategy`
   int64_t repeat = 0;
   std::string skip_reason;  ///< empty: to be run
+  bool video = false;       ///< keep its mp4
+  bool timeline = false;    ///< keep its timeline
   /// The same for the same flags and repeat, whatever their place in the experiment.
   std::string key() const;
   std::string label() const;
@@ -25,7 +27,6 @@ struct Experiment {
   std::string name;
   std::string title;
   int64_t repeat = 1;
-  bool videos = false;  ///< keep one mp4 for each point's first repeat
   std::vector<Point> points;
 };
 

@@ -200,7 +200,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   group.comm().barrier();
   Phase denoise_phase(device);
   if (leads) sink->restart_clock();
-  RankTrace trace{.begin_s = event_clock()};
+  RankTrace trace;
+  trace.begin_s = event_clock();
   {
     const NvtxRange range("denoise");
     Progress progress(options.strategy, "step", options.quiet || !leads);
@@ -248,6 +249,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
       options.no_decode || !device.is_cpu() ? Json(nullptr) : Json(sink->decode_peak_memory_bytes());
   record["peak_resident_bytes"] = peak_resident_bytes();
   record["bubble_ratio"] = bubble_ratio(figures);
+  const auto slots = strategy->slots(request, rank.world_size);
+  record["bubble_ratio_slots"] = slots ? Json(slots->bubble_ratio()) : Json(nullptr);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;
   record["status"] = "ok";
   record["error"] = nullptr;

@@ -2,6 +2,7 @@
 #include "harness/rank_figures.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 
@@ -20,6 +21,9 @@ std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(
       if (event.kind == Kind::kSend) times[{rank, event.peer, event.channel}].push_back(event.begin_s);
   return times;
 }
+
+// Microseconds, to the tenth: what the clock is good for.
+double microseconds(double seconds) { return std::round(seconds * 1e7) / 10; }
 
 }  // namespace
 
@@ -110,8 +114,8 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
                         {"name", computes ? "block " + std::to_string(e.label.block)
                                           : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " +
                                                 std::to_string(e.peer)},
-                        {"pid", rank}, {"tid", computes ? 0 : 1}, {"ts", (e.begin_s - origin) * 1e6},
-                        {"dur", (e.end_s - e.begin_s) * 1e6}, {"args", arguments}});
+                        {"pid", rank}, {"tid", computes ? 0 : 1}, {"ts", microseconds(e.begin_s - origin)},
+                        {"dur", microseconds(e.end_s - e.begin_s)}, {"args", arguments}});
     }
   }
   return {{"displayTimeUnit", "ms"}, {"traceEvents", events}};

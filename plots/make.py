@@ -14,6 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import latency_memory  # noqa: E402
 import quality  # noqa: E402
+import ranks  # noqa: E402
+import timeline  # noqa: E402
 from results import ResultsError, group, read_results  # noqa: E402
 
 
@@ -24,11 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         lines = read_results(options.results)
+        panels = group(lines)
+        written = [path for figures in (latency_memory, ranks, quality) for path in figures.make(panels, options.output)]
+        written += timeline.make(lines, options.output)
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    panels = group(lines)
-    written = latency_memory.make(panels, options.output) + quality.make(panels, options.output)
     for path in written:
         print(path)
     if not written:

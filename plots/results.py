@@ -65,7 +65,7 @@ def read_results(paths: list[Path]) -> list[dict]:
                 parsed = json.loads(row)
             except json.JSONDecodeError as error:
                 raise ResultsError(f"{path}:{number}: not JSON: {error}") from None
-            lines.append(check_line(parsed, f"{path}:{number}"))
+            lines.append({**check_line(parsed, f"{path}:{number}"), "folder": str(path.parent)})
     return lines
 
 
@@ -138,6 +138,11 @@ class Series:
                 for frames, point in sorted(self.points.items()) if point.values(name)]
 
 
+def label_options(options: dict) -> str:
+    """Options as the figures name them: "feature-cache off, block-frames 8"."""
+    return ", ".join(f"{name.replace('_', '-')} {chosen}" for name, chosen in options.items())
+
+
 @dataclass
 class Panel:
     settings: dict  # PANEL_FIELDS
@@ -152,7 +157,7 @@ class Panel:
             differing = [k for k in series.options if any(o.get(k) != series.options[k] for o in same)]
             text = series.strategy
             if differing:
-                text += " (" + ", ".join(f"{k.replace('_', '-')} {series.options[k]}" for k in differing) + ")"
+                text += f" ({label_options({k: series.options[k] for k in differing})})"
             labels.append(text + (f", N={series.world_size}" if len(sizes) > 1 else ""))
         return labels
 

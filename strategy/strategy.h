@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "strategy/latents_sink.h"
 #include "strategy/options.h"
 #include "strategy/request.h"
+#include "strategy/slots.h"
 
 namespace dualparal {
 
@@ -43,6 +45,8 @@ class Strategy {
   virtual at::Tensor initial_noise(const Request& request) const;
   /// Latent frames at which blocks (or clips) begin, the first (0) left out; empty if the video is one piece.
   virtual std::vector<int64_t> block_starts(const Request&) const { return {}; }
+  /// Idle slots to expect of a pipeline of ranks; nothing if the strategy is none.
+  virtual std::optional<SlotCount> slots(const Request&, int64_t /*world_size*/) const { return {}; }
 };
 
 /// A row of the table of strategies (harness/strategies.cpp).

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every rank did when: ranks as rows, blocks in colours, waiting white.
+
+Drawn from the timelines (Chrome's trace event format) that result lines name: `dualparal generate --timeline`, or an
+experiment's `timelines`.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
+
+from figure import STYLE, save
+from results import ResultsError, label_options
+
+WIDTH = 7.0  # inches: both columns of a two-column paper
+
+
+def read(path: Path) -> dict[int, list[tuple[float, float, int]]]:
+    """(begin, duration, block) of every computation, in seconds, by rank."""
+    try:
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path}: not a timeline: {error}") from None
+    ranks: dict[int, list[tuple[float, float, int]]] = {}
+    for event in events:
+        if event.get("cat") == "compute":
+            ranks.setdefault(event["pid"], []).append(
+                (event["ts"] / 1e6, event["dur"] / 1e6, event["args"]["block"]))
+    return ranks
+
+
+def draw(line: dict, ranks: dict[int, list[tuple[float, float, int]]]):
+    plt.rcParams.update(STYLE)
+    blocks = max((block for rows in ranks.values() for *_, block in rows), default=0) + 1
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(ranks) + 1.05), layout="constrained")
+    colours, scale = colormaps["viridis"], Normalize(0, max(1, blocks - 1))
+    end = 0.0
+    for rank, rows in sorted(ranks.items()):
+        for block in range(blocks):
+            spans = [(begin, length) for begin, length, b in rows if b == block]
+            axes.broken_barh(spans, (rank - 0.4, 0.8), facecolors=colours(scale(block)), linewidth=0)
+        end = max(end, max(begin + length for begin, length, _ in rows))
+    axes.set_xlim(0, end)
+    axes.set_ylim(len(ranks) - 0.5, -0.5)
+    axes.set_yticks(sorted(ranks), [f"rank {rank}" for rank in sorted(ranks)])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("seconds since denoising began")
+    idle = [f"{name} {line[field]:.1%}" for name, field in
+            (("idle", "bubble_ratio"), ("by slots", "bubble_ratio_slots")) if line.get(field) is not None]
+    figure.suptitle(f"{line['kind'].capitalize()}: {line['strategy']}, N={line['world_size']}, {line['frames']:,} frames",
+                    fontsize=8, fontweight="bold")
+    axes.set_title("  ".join(filter(None, [label_options(line.get("options") or {}), ", ".join(idle)])), fontsize=6.5,
+                   color="#555555", pad=3)
+    if blocks > 1:
+        bar = figure.colorbar(plt.cm.ScalarMappable(scale, colours), ax=axes, pad=0.01, fraction=0.03, aspect=12)
+        bar.set_ticks([0, blocks - 1])
+        bar.set_label("block", labelpad=-8)
+        bar.outline.set_linewidth(0)
+    return figure
+
+
+def make(lines: list[dict], folder: Path) -> list[Path]:
+    written = []
+    for line in lines:
+        if line.get("timeline") and line["status"] == "ok":
+            ranks = read(Path(line["folder"]) / line["timeline"])
+            if ranks:
+                written += save(draw(line, ranks), folder, f"timeline_{Path(line['timeline']).stem}")
+    return written

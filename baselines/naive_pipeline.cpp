@@ -21,6 +21,14 @@ class NaivePipeline final : public Strategy {
     return partition(config, rank.world_size)[rank.rank];
   }
 
+  AnalyticCost analytic_cost(const Request&, const Workload& work, int64_t world_size) const override {
+    const auto tokens = static_cast<double>(work.tokens);
+    const double hop = work.hidden_bytes(tokens) * static_cast<double>(world_size - 1);
+    const double back = world_size > 1 ? tokens * static_cast<double>(work.token_bytes) : 0;
+    return {static_cast<double>(work.steps) * (hop + back),
+            work.weights_bytes((work.layers + world_size - 1) / world_size), 2 * work.hidden_bytes(tokens)};
+  }
+
   std::optional<SlotCount> slots(const Request& request, int64_t world_size) const override {
     std::vector<int64_t> needs(request.num_inference_steps);
     std::iota(needs.begin(), needs.end(), -1);  // every step waits for the one before

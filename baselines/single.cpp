@@ -17,6 +17,10 @@ class Single final : public Strategy {
     return {{0, config.num_layers}, true, true};
   }
 
+  AnalyticCost analytic_cost(const Request&, const Workload& work, int64_t) const override {
+    return {0, work.weights_bytes(work.layers), 2 * work.hidden_bytes(work.tokens)};
+  }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Transformer& model = context.transformer;
     const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);

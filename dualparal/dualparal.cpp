@@ -36,11 +36,26 @@ class DualParal final : public Strategy {
     return at::cat(parts, 2);
   }
 
-  std::vector<int64_t> block_starts(const Request& request) const override {
+  std::vector<int64_t> block_starts(const Request& request, int64_t) const override {
     std::vector<int64_t> starts;
     for (const Block& block : blocks(request))
       if (block.begin > 0) starts.push_back(block.begin);
     return starts;
+  }
+
+  AnalyticCost analytic_cost(const Request& request, const Workload& work, int64_t world_size) const override {
+    const auto all = blocks(request);
+    double hops = 0, back = 0, seen = 0;  // in tokens
+    for (const QueueEntry& entry : make_queue(static_cast<int64_t>(all.size()), work.steps)) {
+      const Window window = window_of(all, entry, context_);
+      hops += static_cast<double>(window.frames() * work.frame_tokens);
+      back += static_cast<double>(window.own * work.frame_tokens);
+      const int64_t cached = context_.feature_cache ? context_.context_frames : 0;
+      seen = std::max(seen, static_cast<double>((window.frames() + cached) * work.frame_tokens));
+    }
+    const double sent = work.hidden_bytes(hops) * static_cast<double>(world_size - 1) +
+                        (world_size > 1 ? back * static_cast<double>(work.token_bytes) : 0);
+    return {sent, work.weights_bytes((work.layers + world_size - 1) / world_size), 2 * work.hidden_bytes(seen)};
   }
 
   std::optional<SlotCount> slots(const Request& request, int64_t world_size) const override {

@@ -15,7 +15,7 @@ using Flags = std::map<std::string, std::string>;
 struct Point {
   Flags flags;              ///< with `strategy`
   int64_t repeat = 0;
-  std::string skip_reason;  ///< empty: to be run
+  std::string skip_reason = {};  ///< empty: to be run
   bool video = false;       ///< keep its mp4
   bool timeline = false;    ///< keep its timeline
   /// The same for the same flags and repeat, whatever their place in the experiment.

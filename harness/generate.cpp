@@ -152,7 +152,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   if (leads) {
     if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
         .frames = *options.frames, .latent_frames = request.latent_frames,
-        .block_starts = strategy->block_starts(request), .prompt = options.prompt.value_or(""),
+        .block_starts = strategy->block_starts(request, rank.world_size), .prompt = options.prompt.value_or(""),
         .content = model.name() == "moving-shapes"});
     const VideoSinkOptions sink_options{*options.frames, *options.height, *options.width, *options.fps,
                                         !options.no_decode, entry.streams_blocks, options.output, options.save_frames,
@@ -249,6 +249,15 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
       options.no_decode || !device.is_cpu() ? Json(nullptr) : Json(sink->decode_peak_memory_bytes());
   record["peak_resident_bytes"] = peak_resident_bytes();
   record["bubble_ratio"] = bubble_ratio(figures);
+  int64_t sent = 0;
+  for (const auto& f : figures) sent += f.sent_bytes;
+  const AnalyticCost cost = strategy->analytic_cost(
+      request, workload(request, model.transformer_config(), static_cast<int64_t>(c10::elementSize(placement.dtype))),
+      rank.world_size);
+  record["sent_bytes"] = sent;
+  record["analytic_cost"] = {{"sent_bytes", std::llround(cost.sent_bytes)},
+                             {"weights_bytes", std::llround(cost.weights_bytes)},
+                             {"key_value_bytes", std::llround(cost.key_value_bytes)}};
   const auto slots = strategy->slots(request, rank.world_size);
   record["bubble_ratio_slots"] = slots ? Json(slots->bubble_ratio()) : Json(nullptr);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;

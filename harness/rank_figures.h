@@ -13,7 +13,7 @@ namespace dualparal {
 /// What a rank knows of its denoising when it is over.
 struct RankTrace {
   double begin_s = 0, end_s = 0;  ///< event clock, from behind the barrier to the rank's last work
-  std::vector<Event> events;
+  std::vector<Event> events = {};
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
 
   nlohmann::json to_json() const;

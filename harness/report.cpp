@@ -61,6 +61,8 @@ const std::vector<Column> kColumns = {
     {"decode s", "/decode_s", 1, 3, false},
     {"memory MiB", "/peak_memory_bytes", 1.0 / (1 << 20), 1, false},
     {"weights MiB", "/per_rank/0/weights_bytes", 1.0 / (1 << 20), 1, false},
+    {"sent MiB", "/sent_bytes", 1.0 / (1 << 20), 1, false},
+    {"sent by formula", "/analytic_cost/sent_bytes", 1.0 / (1 << 20), 1, false},
     {"idle", "/bubble_ratio", 1, 3, false},
     {"idle by slots", "/bubble_ratio_slots", 1, 3, false},
     {"flicker", "/quality/flicker", 1, 4, false},

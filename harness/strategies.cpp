@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/strategies.h"
 
+#include "baselines/fifo.h"
 #include "baselines/naive_pipeline.h"
+#include "baselines/sequence_parallel.h"
 #include "baselines/single.h"
+#include "baselines/video_infinity.h"
 #include "dualparal/dualparal.h"
 #include "runtime/errors.h"
 
@@ -11,6 +14,11 @@ namespace dualparal {
 const std::vector<StrategyEntry>& strategies() {
   static const std::vector<StrategyEntry> table = {
       single_strategy(),
+      ring_strategy(),
+      ulysses_strategy(),
+      usp_strategy(),
+      video_infinity_strategy(),
+      fifo_strategy(),
       naive_pipeline_strategy(),
       dualparal_strategy(),
   };

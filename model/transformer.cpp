@@ -104,16 +104,23 @@ void Transformer::forward_layers(LayerRange range, at::Tensor& hidden, const Tim
 }
 
 at::Tensor Transformer::head(const at::Tensor& hidden, const TimeConditioning& time, const TokenGrid& grid) const {
+  return unpatchify(project(hidden, time), grid);
+}
+
+at::Tensor Transformer::project(const at::Tensor& hidden, const TimeConditioning& time) const {
   const NvtxRange range("head");
-  check(proj_out_.weight.defined(), "head(): this rank does not hold the head");
-  check(hidden.size(1) == grid.tokens(), "head(): {} tokens, expected {}", hidden.size(1), grid.tokens());
+  check(proj_out_.weight.defined(), "project(): this rank does not hold the head");
   const auto modulation = (scale_shift_table_ + time.embedding.unsqueeze(1)).unbind(1);  // shift, scale
+  return proj_out_(modulated_norm(hidden, modulation[1] + 1, modulation[0], config_.eps));
+}
+
+at::Tensor Transformer::unpatchify(const at::Tensor& patches, const TokenGrid& grid) const {
+  check(patches.size(1) == grid.tokens(), "unpatchify(): {} tokens, expected {}", patches.size(1), grid.tokens());
   const auto& patch = config_.patch_size;
-  const at::Tensor output = proj_out_(modulated_norm(hidden, modulation[1] + 1, modulation[0], config_.eps));
-  return output
-      .reshape({hidden.size(0), grid.frames, grid.height, grid.width, patch[0], patch[1], patch[2], -1})
+  return patches
+      .reshape({patches.size(0), grid.frames, grid.height, grid.width, patch[0], patch[1], patch[2], -1})
       .permute({0, 7, 1, 4, 2, 5, 3, 6})
-      .reshape({hidden.size(0), config_.out_channels, grid.frames * patch[0], grid.height * patch[1],
+      .reshape({patches.size(0), config_.out_channels, grid.frames * patch[0], grid.height * patch[1],
                 grid.width * patch[2]});
 }
 

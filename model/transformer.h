@@ -88,7 +88,11 @@ class Transformer {
   /// hidden: [batch, tokens, dim], updated in place by the layers of `range`, which must be held.
   void forward_layers(LayerRange range, at::Tensor& hidden, const TimeConditioning& time, const TextContext& text,
                       const RotaryTable& rotary, SelfAttention& attention) const;
-  /// hidden: [batch, tokens, dim] of whole frames -> prediction [batch, channels, frames, height, width]
+  /// The head in two parts. hidden: [batch, any tokens, dim] -> [batch, tokens, channels of a patch], token by token.
+  at::Tensor project(const at::Tensor& hidden, const TimeConditioning& time) const;
+  /// patches: [batch, grid.tokens(), channels of a patch] -> prediction [batch, channels, frames, height, width]
+  at::Tensor unpatchify(const at::Tensor& patches, const TokenGrid& grid) const;
+  /// Both. hidden: [batch, tokens, dim] of whole frames.
   at::Tensor head(const at::Tensor& hidden, const TimeConditioning& time, const TokenGrid& grid) const;
 
  private:

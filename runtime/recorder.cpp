@@ -20,7 +20,20 @@ double event_clock() {
 }
 
 Recorder::Span::Span(Recorder& recorder, Event event)
-    : recorder_(recorder), event_(std::move(event)), unwinding_(std::uncaught_exceptions()) {
+    : recorder_(recorder), event_(std::move(event)), unwinding_(std::uncaught_exceptions()), outer_(recorder.computing_) {
+  if (outer_) outer_->close();
+  if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = this;
+  open();
+}
+
+Recorder::Span::~Span() {
+  if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = outer_;
+  if (std::uncaught_exceptions() > unwinding_) return;  // activity() goes on saying what failed
+  close();
+  if (outer_) outer_->open();
+}
+
+void Recorder::Span::open() {
   {
     const std::lock_guard lock(recorder_.mutex_);
     recorder_.busy_ = true;
@@ -29,8 +42,7 @@ Recorder::Span::Span(Recorder& recorder, Event event)
   event_.begin_s = event_clock();
 }
 
-Recorder::Span::~Span() {
-  if (std::uncaught_exceptions() > unwinding_) return;  // activity() goes on saying what failed
+void Recorder::Span::close() {
   if (event_.kind == Event::Kind::kCompute) synchronize(recorder_.device_);
   event_.end_s = event_clock();
   recorder_.events_.push_back(event_);

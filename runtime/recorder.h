@@ -25,7 +25,7 @@ struct WorkLabel {
 struct Event {
   enum class Kind { kCompute, kSend, kReceive };
   Kind kind = Kind::kCompute;
-  WorkLabel label;
+  WorkLabel label = {};
   int64_t peer = -1;         ///< of a send or a receive
   Channel channel = Channel::kForward;
   int64_t bytes = 0;
@@ -41,7 +41,7 @@ class Recorder {
   explicit Recorder(at::Device device) : device_(device) {}
 
   /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
-  /// device's, not the host's.
+  /// device's, not the host's. A message within a computation interrupts it: that is noted as two computations.
   class Span {
    public:
     Span(Recorder& recorder, Event event);
@@ -50,9 +50,13 @@ class Recorder {
     Span& operator=(const Span&) = delete;
 
    private:
+    void open();
+    void close();
+
     Recorder& recorder_;
     Event event_;
     int unwinding_;
+    Span* outer_;  // the computation that this interrupts
   };
 
   Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }
@@ -75,6 +79,7 @@ class Recorder {
  private:
   at::Device device_;
   std::vector<Event> events_;
+  Span* computing_ = nullptr;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
   bool busy_ = false;

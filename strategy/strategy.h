@@ -12,6 +12,7 @@
 #include "model/transformer.h"
 #include "runtime/communicator.h"
 #include "runtime/recorder.h"
+#include "strategy/cost.h"
 #include "strategy/latents_sink.h"
 #include "strategy/options.h"
 #include "strategy/request.h"
@@ -44,7 +45,9 @@ class Strategy {
   /// Initial noise of every latent frame, in frame order: [1, channels, frames, h, w].
   virtual at::Tensor initial_noise(const Request& request) const;
   /// Latent frames at which blocks (or clips) begin, the first (0) left out; empty if the video is one piece.
-  virtual std::vector<int64_t> block_starts(const Request&) const { return {}; }
+  virtual std::vector<int64_t> block_starts(const Request&, int64_t /*world_size*/) const { return {}; }
+  /// Its cost by formula.
+  virtual AnalyticCost analytic_cost(const Request& request, const Workload& work, int64_t world_size) const = 0;
   /// Idle slots to expect of a pipeline of ranks; nothing if the strategy is none.
   virtual std::optional<SlotCount> slots(const Request&, int64_t /*world_size*/) const { return {}; }
 };

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include <atomic>
 #include <exception>
 #include <random>
 #include <thread>
@@ -52,15 +53,21 @@ class SlowCommunicator final : public Communicator {
   std::mt19937_64 random_;
 };
 
-/// Latents of a strategy on `world_size` ranks, whose transformer has `layers` layers.
-inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
-                                   int64_t world_size, int64_t layers, at::ScalarType dtype = at::kFloat,
-                                   uint64_t delays = 0) {
-  const OptionValues options = resolve_options(entry.name, entry.options, given);
+inline TransformerConfig with_layers(int64_t layers) {
   auto config = tiny_transformer();
   config.num_layers = layers;
+  return config;
+}
+
+/// Latents of a strategy on `world_size` ranks. sent_bytes: what all ranks sent, if asked for.
+inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
+                                   int64_t world_size, const TransformerConfig& config,
+                                   at::ScalarType dtype = at::kFloat, uint64_t delays = 0,
+                                   int64_t* sent_bytes = nullptr) {
+  const OptionValues options = resolve_options(entry.name, entry.options, given);
   const auto store = c10::make_intrusive<c10d::HashStore>();
   CollectingSink sink;
+  std::atomic<int64_t> sent = 0;
   std::vector<std::exception_ptr> failures(world_size);
   std::vector<std::thread> ranks;
   for (int64_t rank = 0; rank < world_size; ++rank)
@@ -79,6 +86,8 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         CollectingSink none;
         strategy->denoise(request, {transformer, *comm, recorder}, rank == 0 ? sink : none);
         comm->barrier();
+        for (const Event& event : recorder.events())
+          if (event.kind == Event::Kind::kSend) sent += event.bytes;
       } catch (...) {
         failures[rank] = std::current_exception();
       }
@@ -86,6 +95,7 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
   for (auto& rank : ranks) rank.join();
   for (const auto& failure : failures)
     if (failure) std::rethrow_exception(failure);
+  if (sent_bytes) *sent_bytes = sent;
   return sink.latents();
 }
 

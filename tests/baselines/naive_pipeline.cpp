@@ -10,9 +10,9 @@ BOOST_AUTO_TEST_SUITE(naive_pipeline)
 
 BOOST_DATA_TEST_CASE(equals_single, data::make({1, 2, 3, 4, 8}) * data::make({"1", "2"}), ranks, micro_batches) {
   const Request request = ranks_request(3);
-  const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, 9);
+  const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, with_layers(9));
   const at::Tensor actual = denoise_on_ranks(naive_pipeline_strategy(), {{"guidance-micro-batches", micro_batches}},
-                                             request, ranks, 9);
+                                             request, ranks, with_layers(9));
   BOOST_TEST(relative_error(actual, expected) < 1e-4);
 }
 

@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_CASE(one_rank_holds_everything_and_there_is_no_second) {
   BOOST_TEST(parts.layers.begin == 0);
   BOOST_TEST(parts.layers.end == 5);
   BOOST_TEST((parts.embed && parts.head));
-  BOOST_TEST(strategy->block_starts(tiny_request(1)).empty());
+  BOOST_TEST(strategy->block_starts(tiny_request(1), 1).empty());
   for (const int64_t rank : {0, 1})
     expect_error<UsageError>({"'single'", "got 2", "--nproc 1"}, [&] { strategy->parts(tiny_transformer(), {rank, 2}); });
 }

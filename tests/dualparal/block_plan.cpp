@@ -108,7 +108,7 @@ BOOST_AUTO_TEST_CASE(the_seed_decides) {
 
 BOOST_AUTO_TEST_CASE(given_noise_is_taken_frame_by_frame) {
   Request request = ranks_request(7);
-  request.initial_noise = randn({1, 4, 9, 4, 6}, 3);
+  request.initial_noise = randn({1, request.channels, 9, 4, 6}, 3);
   const auto blocks = make_blocks(7, 3, 2);
   BOOST_TEST(at::cat(noise_of(request, blocks, true), 2).equal(request.initial_noise.slice(2, 0, 7)));
 }

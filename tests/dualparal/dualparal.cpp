@@ -12,6 +12,7 @@ namespace dualparal::testing {
 namespace {
 
 constexpr int64_t kLayers = 9;  // divides by neither 2, 4 nor 8
+const TransformerConfig kConfig = with_layers(kLayers);
 
 struct Variant {
   const char *cache, *noise, *previous;
@@ -136,8 +137,8 @@ BOOST_AUTO_TEST_SUITE(dualparal_strategy_on_ranks)
 BOOST_DATA_TEST_CASE(same_latents_on_any_number_of_ranks, data::make(kVariants) * data::make({2, 3, 4, 8}), variant,
                      ranks) {
   const Request request = ranks_request(variant.frames);
-  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, 1, kLayers);
-  const at::Tensor split = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, ranks, kLayers);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, 1, kConfig);
+  const at::Tensor split = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, ranks, kConfig);
   BOOST_TEST(alone.size(2) == variant.frames);
   BOOST_TEST(identical(split, alone));
 }
@@ -147,30 +148,30 @@ BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
   const auto entry = dualparal_strategy();
   const at::Tensor noise =
       entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
-  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, 1, kLayers);
+  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, 1, kConfig);
   BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(micro_batches_change_nothing, data::make({1, 2, 3}), ranks) {
   const Request request = ranks_request(13);
-  const at::Tensor whole = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kLayers);
+  const at::Tensor whole = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kConfig);
   const at::Tensor halves =
-      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0], "2"), request, ranks, kLayers);
+      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0], "2"), request, ranks, kConfig);
   BOOST_TEST(relative_error(halves, whole) < 1e-5);
 }
 
 BOOST_DATA_TEST_CASE(delays_change_nothing, data::make({1, 2}), seed) {
   const Request request = ranks_request(13);
-  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kLayers);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kConfig);
   const at::Tensor late =
-      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 3, kLayers, at::kFloat, seed);
+      denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 3, kConfig, at::kFloat, seed);
   BOOST_TEST(identical(late, alone));
 }
 
 BOOST_AUTO_TEST_CASE(bf16_agrees_on_ranks) {
   const Request request = ranks_request(13);
   const auto run = [&](int64_t ranks) {
-    return denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, ranks, kLayers, at::kBFloat16);
+    return denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, ranks, kConfig, at::kBFloat16);
   };
   BOOST_TEST(relative_error(run(3), run(1)) < 2e-2);
 }
@@ -178,9 +179,9 @@ BOOST_AUTO_TEST_CASE(bf16_agrees_on_ranks) {
 BOOST_AUTO_TEST_CASE(one_block_equals_single) {
   Request request = ranks_request(4);
   request.initial_noise = randn({1, 16, 4, 4, 6}, 9);
-  const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, kLayers);
+  const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, kConfig);
   const at::Tensor actual = denoise_on_ranks(dualparal_strategy(), {{"block-frames", "4"}, {"context-frames", "2"}},
-                                             request, 2, kLayers);
+                                             request, 2, kConfig);
   BOOST_TEST(relative_error(actual, expected) < 1e-5);
 }
 

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "baselines/sequence_attention.h"
+
+#include "model/attention.h"
+#include "model/ops.h"
+#include "runtime/nvtx.h"
+
+namespace dualparal {
+
+SequenceAttention::SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Share> tokens)
+    : exchange_(exchange), group_(std::move(group)), tokens_(std::move(tokens)) {
+  const int64_t degree = group_.ulysses_degree;
+  ulysses_index_ = group_.own % degree;
+  ring_index_ = group_.own / degree;
+  for (int64_t i = 0; i < degree; ++i) ulysses_.push_back(group_.ranks[ring_index_ * degree + i]);
+  for (int64_t i = 0; i < group_.ring_degree; ++i) {
+    ring_.push_back(group_.ranks[i * degree + ulysses_index_]);
+    ring_tokens_.push_back(tokens_[(i + 1) * degree - 1].end - tokens_[i * degree].begin);
+  }
+}
+
+at::Tensor SequenceAttention::attend(const AttentionInput& input) {
+  WorkLabel label = exchange_.label();
+  label.first_layer = label.last_layer = input.layer;
+  exchange_.begin(label);
+  at::Tensor query = input.query, key = input.key;
+  apply_rotary_(query, input.rotary);
+  apply_rotary_(key, input.rotary);
+  if (group_.ulysses_degree == 1) return around_ring(query, key, input.value);
+  heads_ = even_shares(query.size(2), group_.ulysses_degree);
+  const auto split = to_heads(query, key, input.value);
+  const at::Tensor attended = split[0].size(2) > 0 ? around_ring(split[0], split[1], split[2]) : split[0];
+  return to_tokens(attended, query.size(0));
+}
+
+// [batch, own tokens, all heads, head_dim] -> query, key, value as [batch, tokens of the group, own heads, head_dim]
+std::vector<at::Tensor> SequenceAttention::to_heads(const at::Tensor& query, const at::Tensor& key,
+                                                    const at::Tensor& value) {
+  const NvtxRange range("ulysses: tokens to heads");
+  const int64_t own_heads = heads_[ulysses_index_].size();
+  std::vector<at::Tensor> parts;
+  std::vector<std::vector<int64_t>> shapes;
+  for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
+    const auto of = [&](const at::Tensor& x) { return x.slice(2, heads_[i].begin, heads_[i].end); };
+    parts.push_back(at::stack({of(query), of(key), of(value)}));
+    const Share& theirs = tokens_[ring_index_ * group_.ulysses_degree + i];
+    shapes.push_back({3, query.size(0), theirs.size(), own_heads, query.size(3)});
+  }
+  return at::cat(all_to_all(exchange_, ulysses_, ulysses_index_, parts, shapes), 2).unbind(0);
+}
+
+// [batch, tokens of the group, own heads, head_dim] -> [batch, own tokens, all heads, head_dim]
+at::Tensor SequenceAttention::to_tokens(const at::Tensor& attended, int64_t batch) {
+  const NvtxRange range("ulysses: heads to tokens");
+  const int64_t first = ring_index_ * group_.ulysses_degree;
+  const int64_t offset = tokens_[first].begin;
+  std::vector<at::Tensor> parts;
+  std::vector<std::vector<int64_t>> shapes;
+  for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
+    const Share& theirs = tokens_[first + i];
+    parts.push_back(attended.slice(1, theirs.begin - offset, theirs.end - offset));
+    shapes.push_back({batch, tokens_[group_.own].size(), heads_[i].size(), attended.size(3)});
+  }
+  return at::cat(all_to_all(exchange_, ulysses_, ulysses_index_, parts, shapes), 2);
+}
+
+// Keys and values go on to the next place of the ring while this one attends to them.
+at::Tensor SequenceAttention::around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value) {
+  const int64_t degree = group_.ring_degree;
+  const int64_t next = ring_[(ring_index_ + 1) % degree], previous = ring_[(ring_index_ + degree - 1) % degree];
+  PartialAttention attention;
+  at::Tensor pair = degree > 1 ? at::stack({key, value}) : at::Tensor();
+  for (int64_t hop = 0; hop < degree; ++hop) {
+    const NvtxRange range("ring hop {}", hop);
+    Exchange::Incoming incoming;
+    if (hop + 1 < degree) {
+      const int64_t source = (ring_index_ + degree - hop - 1) % degree;
+      incoming = exchange_.receive({2, key.size(0), ring_tokens_[source], key.size(2), key.size(3)}, key.options(),
+                                   previous);
+      exchange_.send(pair, next);
+    }
+    attention.add(query, key, value);
+    if (hop + 1 == degree) break;
+    pair = incoming.take();
+    key = pair[0];
+    value = pair[1];
+    exchange_.finish_sends(1);
+  }
+  exchange_.finish_sends();
+  return attention.result();
+}
+
+}  // namespace dualparal

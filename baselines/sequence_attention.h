@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Self-attention over a sequence that is split over ranks: heads within a Ulysses group (arXiv 2309.14509), keys and
+// values around a ring of such groups (arXiv 2310.01889), or both (USP, arXiv 2405.07719).
+#pragma once
+
+#include <vector>
+
+#include "model/self_attention.h"
+#include "strategy/exchange.h"
+#include "strategy/shares.h"
+
+namespace dualparal {
+
+/// Which ranks share a sequence, and how. Rank ranks[i] has Ulysses index i % ulysses_degree and ring index
+/// i / ulysses_degree.
+struct SequenceGroup {
+  std::vector<int64_t> ranks;
+  int64_t own = 0;  ///< this rank's place in `ranks`
+  int64_t ulysses_degree = 1, ring_degree = 1;
+};
+
+class SequenceAttention final : public SelfAttention {
+ public:
+  /// tokens: which tokens of the sequence each rank of the group holds.
+  SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Share> tokens);
+
+  at::Tensor attend(const AttentionInput& input) override;
+
+ private:
+  std::vector<at::Tensor> to_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
+  at::Tensor to_tokens(const at::Tensor& attended, int64_t batch);
+  at::Tensor around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value);
+
+  Exchange& exchange_;
+  SequenceGroup group_;
+  std::vector<Share> tokens_;
+  std::vector<int64_t> ulysses_;       // ranks of this rank's Ulysses group
+  std::vector<int64_t> ring_;          // ranks of its ring
+  std::vector<int64_t> ring_tokens_;   // tokens that each place of the ring brings
+  int64_t ulysses_index_ = 0, ring_index_ = 0;
+  std::vector<Share> heads_;           // of each place of the Ulysses group
+};
+
+}  // namespace dualparal

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of docs/strategies.md: who holds what, and what moves.
+
+    python plots/strategy_pictures.py docs/figures
+
+Across: latent frames of the video. Down: layers. A colour is a rank. Arrows: what is sent.
+"""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.patches import FancyArrowPatch, Rectangle  # noqa: E402
+
+from figure import COLOURS, STYLE, save  # noqa: E402
+
+RANKS, FRAMES, LAYERS = 4, 16, 4
+RANK_COLOURS = COLOURS[:RANKS]
+
+
+def cell(axes, x, y, width, height, rank, **style):
+    style.setdefault("alpha", 0.85)
+    axes.add_patch(Rectangle((x, y), width, height, facecolor=RANK_COLOURS[rank], edgecolor="white", linewidth=0.4, **style))
+
+
+def arrow(axes, start, end, bend=0.0, style="-|>"):
+    axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bend}", arrowstyle=style, mutation_scale=5,
+                                   linewidth=0.7, color="black"))
+
+
+def columns(axes, noise=False):
+    """Every rank holds all layers and a quarter of the frames."""
+    for rank in range(RANKS):
+        for frame in range(4):
+            x = 4 * rank + frame
+            cell(axes, x, 0, 1, LAYERS, rank, alpha=0.25 + 0.7 * (1 - x / FRAMES) if noise else 0.85)
+
+
+def single(axes):
+    cell(axes, 0, 0, FRAMES, LAYERS, 0)
+    return "one rank holds everything"
+
+
+def ring(axes):
+    columns(axes)
+    for rank in range(RANKS - 1):
+        arrow(axes, (4 * rank + 2, -0.25), (4 * rank + 6, -0.25), -0.3)
+    arrow(axes, (14, LAYERS + 0.25), (2, LAYERS + 0.25), -0.12)
+    return "keys and values travel a ring, every layer"
+
+
+def ulysses(axes):
+    for rank in range(RANKS):
+        for other in range(RANKS):
+            cell(axes, 4 * rank, 0, 4, 1.2, rank)
+            cell(axes, 4 * rank, 2.8, 4, 1.2, rank)
+        cell(axes, 0, 1.4 + 0.3 * rank, FRAMES, 0.3, rank)
+    for rank in range(RANKS):
+        arrow(axes, (4 * rank + 2, 1.15), (4 * rank + 2, 1.65), style="<|-|>")
+        arrow(axes, (4 * rank + 2, 2.35), (4 * rank + 2, 2.9), style="<|-|>")
+    return "tokens to heads for attention, and back (all-to-all)"
+
+
+def usp(axes):
+    columns(axes)
+    for first in (0, 8):
+        arrow(axes, (first + 2, LAYERS + 0.25), (first + 6, LAYERS + 0.25), 0.3, "<|-|>")
+    for rank in range(2):
+        arrow(axes, (4 * rank + 2, -0.25), (4 * rank + 10, -0.25), -0.18, "<|-|>")
+    return "all-to-all in groups (below), a ring across (above)"
+
+
+def naive_pipeline(axes):
+    for rank in range(RANKS):
+        cell(axes, 0, rank, FRAMES, 1, rank)
+        if rank:
+            arrow(axes, (8, rank - 0.3), (8, rank + 0.3))
+    return "hidden states of all frames; one rank works at a time"
+
+
+def video_infinity(axes):
+    columns(axes)
+    for rank in range(RANKS - 1):
+        arrow(axes, (4 * rank + 3.2, -0.25), (4 * rank + 4.8, -0.25), -0.6, "<|-|>")
+    for frame in (1, 5, 9, 13):
+        axes.plot(frame + 0.5, LAYERS + 0.45, marker="^", markersize=3, color="black")
+    return "clips; neighbours' frames, and some of all (triangles)"
+
+
+def fifo(axes):
+    columns(axes, noise=True)
+    for rank in range(RANKS - 1):
+        arrow(axes, (4 * rank + 4.8, -0.25), (4 * rank + 3.2, -0.25), 0.6)
+    arrow(axes, (0, 2), (-1.4, 2))
+    arrow(axes, (17.4, 2), (16, 2))
+    return "a queue of frames, noise rising to the right"
+
+
+def dualparal(axes):
+    for block in range(4):
+        for rank in range(RANKS):
+            cell(axes, 4 * block, rank, 4, 1, rank, alpha=0.25 + 0.7 * (1 - block / 4))
+    for rank in range(1, RANKS):
+        arrow(axes, (8, rank - 0.3), (8, rank + 0.3))
+    for block in range(1, 4):
+        axes.plot([4 * block] * 2, [0, LAYERS], color="white", linewidth=1.6)
+    arrow(axes, (0, 2), (-1.4, 2))
+    arrow(axes, (17.4, 2), (16, 2))
+    return "a queue of blocks flows through the layers"
+
+
+def main() -> None:
+    plt.rcParams.update(STYLE)
+    pictures = (single, ring, ulysses, usp, naive_pipeline, video_infinity, fifo, dualparal)
+    figure, grid = plt.subplots(2, 4, figsize=(7.0, 2.6), layout="constrained")
+    for axes, picture in zip(grid.flat, pictures):
+        text = picture(axes)
+        axes.set_xlim(-1.6, FRAMES + 1.6)
+        axes.set_ylim(LAYERS + 1.1, -1.4)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.set_title(picture.__name__, fontweight="bold", pad=2)
+        axes.set_xlabel(text, fontsize=5.4, labelpad=1)
+    grid[0, 0].annotate("layers", (-0.6, 2), rotation=90, fontsize=5.5, ha="center", va="center")
+    grid[0, 0].annotate("latent frames", (8, -0.8), fontsize=5.5, ha="center", va="center")
+    handles = [Rectangle((0, 0), 1, 1, facecolor=colour, alpha=0.85) for colour in RANK_COLOURS]
+    figure.legend(handles, [f"rank {i}" for i in range(RANKS)], loc="outside lower center", ncols=RANKS, frameon=False)
+    for path in save(figure, Path(sys.argv[1] if len(sys.argv) > 1 else "docs/figures"), "strategies"):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

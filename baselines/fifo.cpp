@@ -86,11 +86,8 @@ class Fifo final : public Strategy {
       std::vector<at::Tensor> next;  // of the updated slots
       for (size_t w = 0; w < own.size(); ++w) {
         const WorkLabel label{held.begin + static_cast<int64_t>(w), iteration, 0, model.config().num_layers - 1, 0};
-        // Frames past the end of the video are not needed: the last windows fall silent one after the other.
-        const bool needed = frame_in(own[w].updated.begin, iteration, steps, window) < request.latent_frames;
         const auto span = context.recorder.compute(label);
-        next.push_back(needed ? step(request, model, schedule, text, attention, queue, own[w], times[w])
-                              : queue.of(own[w].updated));
+        next.push_back(step(request, model, schedule, text, attention, queue, own[w], times[w]));
       }
       exchange.begin({held.begin, iteration, 0, -1, 0});
       const at::Tensor latents = at::cat(next, 2);

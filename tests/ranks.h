@@ -13,6 +13,7 @@
 
 #include "runtime/gloo_communicator.h"
 #include "strategy/noise.h"
+#include "strategy/strategy.h"
 #include "tests/model/tiny.h"
 
 namespace dualparal::testing {

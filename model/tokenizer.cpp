@@ -9,6 +9,13 @@
 #include "runtime/errors.h"
 #include "runtime/files.h"
 
+// libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes here.
+// The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller
+// (among them the one that makes every failed allocation abort). The program's own comes first and is large enough.
+extern "C" {
+[[gnu::visibility("default"), gnu::used]] alignas(64) char FLAGS_minloglevel[64] = {};
+}
+
 namespace dualparal {
 
 Tokenizer::Tokenizer(const std::filesystem::path& dir)

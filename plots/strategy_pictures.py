@@ -48,7 +48,7 @@ def ring(axes):
     for rank in range(RANKS - 1):
         arrow(axes, (4 * rank + 2, -0.25), (4 * rank + 6, -0.25), -0.3)
     arrow(axes, (14, LAYERS + 0.25), (2, LAYERS + 0.25), -0.12)
-    return "keys and values travel a ring, every layer"
+    return "keys and values travel a ring,\nin every layer"
 
 
 def ulysses(axes):
@@ -60,7 +60,7 @@ def ulysses(axes):
     for rank in range(RANKS):
         arrow(axes, (4 * rank + 2, 1.15), (4 * rank + 2, 1.65), style="<|-|>")
         arrow(axes, (4 * rank + 2, 2.35), (4 * rank + 2, 2.9), style="<|-|>")
-    return "tokens to heads for attention, and back (all-to-all)"
+    return "all-to-all: tokens to heads\nfor attention, and back"
 
 
 def usp(axes):
@@ -69,7 +69,7 @@ def usp(axes):
         arrow(axes, (first + 2, LAYERS + 0.25), (first + 6, LAYERS + 0.25), 0.3, "<|-|>")
     for rank in range(2):
         arrow(axes, (4 * rank + 2, -0.25), (4 * rank + 10, -0.25), -0.18, "<|-|>")
-    return "all-to-all in groups (below), a ring across (above)"
+    return "all-to-all in groups (below),\na ring across them (above)"
 
 
 def naive_pipeline(axes):
@@ -77,7 +77,7 @@ def naive_pipeline(axes):
         cell(axes, 0, rank, FRAMES, 1, rank)
         if rank:
             arrow(axes, (8, rank - 0.3), (8, rank + 0.3))
-    return "hidden states of all frames; one rank works at a time"
+    return "hidden states of all frames:\none rank works at a time"
 
 
 def video_infinity(axes):
@@ -86,7 +86,7 @@ def video_infinity(axes):
         arrow(axes, (4 * rank + 3.2, -0.25), (4 * rank + 4.8, -0.25), -0.6, "<|-|>")
     for frame in (1, 5, 9, 13):
         axes.plot(frame + 0.5, LAYERS + 0.45, marker="^", markersize=3, color="black")
-    return "clips; neighbours' frames, and some of all (triangles)"
+    return "clips; they see neighbours' frames\nand some of all (triangles)"
 
 
 def fifo(axes):
@@ -95,7 +95,7 @@ def fifo(axes):
         arrow(axes, (4 * rank + 4.8, -0.25), (4 * rank + 3.2, -0.25), 0.6)
     arrow(axes, (0, 2), (-1.4, 2))
     arrow(axes, (17.4, 2), (16, 2))
-    return "a queue of frames, noise rising to the right"
+    return "a queue of frames,\nnoise rising to the right"
 
 
 def dualparal(axes):
@@ -103,18 +103,18 @@ def dualparal(axes):
         for rank in range(RANKS):
             cell(axes, 4 * block, rank, 4, 1, rank, alpha=0.25 + 0.7 * (1 - block / 4))
     for rank in range(1, RANKS):
-        arrow(axes, (8, rank - 0.3), (8, rank + 0.3))
+        arrow(axes, (6, rank - 0.3), (6, rank + 0.3))
     for block in range(1, 4):
         axes.plot([4 * block] * 2, [0, LAYERS], color="white", linewidth=1.6)
     arrow(axes, (0, 2), (-1.4, 2))
     arrow(axes, (17.4, 2), (16, 2))
-    return "a queue of blocks flows through the layers"
+    return "a queue of blocks flows\nthrough the layers"
 
 
 def main() -> None:
     plt.rcParams.update(STYLE)
     pictures = (single, ring, ulysses, usp, naive_pipeline, video_infinity, fifo, dualparal)
-    figure, grid = plt.subplots(2, 4, figsize=(7.0, 2.6), layout="constrained")
+    figure, grid = plt.subplots(2, 4, figsize=(7.0, 2.9), layout="constrained")
     for axes, picture in zip(grid.flat, pictures):
         text = picture(axes)
         axes.set_xlim(-1.6, FRAMES + 1.6)

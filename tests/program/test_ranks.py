@@ -2,13 +2,15 @@
 """Several ranks as a user starts them, and what happens when one fails."""
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from test_program import PROGRAM, run
+from test_program import MODEL, PROGRAM, run
 
 SHORT = ["generate", "--no-decode", "--no-quality", "--quiet", "--threads", 1, "--prompt", "a red circle"]
 BLOCKS = [*SHORT, "--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
@@ -90,11 +92,29 @@ def test_an_interrupt_ends_every_rank():
     assert len(ranks) == 3 and not any(alive(pid) for pid in ranks.values())
 
 
-def as_rank(rank, world_size, port, *arguments):
+def test_a_rank_without_memory_is_named(tmp_path):
+    # Activations of this size are mapped afresh each time, so a limit takes effect at once.
+    large = [*BLOCKS, "--height", 256, "--width", 384, "--frames", 257, "--steps", 2]
+    child, ranks = start(*large, "--nproc", 3, "--timeout", 20, "--save-latents", tmp_path / "latents.safetensors")
+    pieces = tmp_path / "latents.safetensors.partial"
+    deadline = time.time() + 90
+    while not list(pieces.glob("0*.safetensors")) and time.time() < deadline and child.poll() is None:
+        time.sleep(0.05)
+    with open(f"/proc/{ranks[1]}/statm") as sizes:
+        limit = int(sizes.read().split()[0]) * resource.getpagesize() + (2 << 20)  # room for the error message
+    resource.prlimit(ranks[1], resource.RLIMIT_AS, (limit, limit))
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 1
+    last = errors.strip().splitlines()[-1]
+    assert "rank 1" in last and "memory" in last and "block" in last, errors
+    assert not any(alive(pid) for pid in ranks.values())
+
+
+def as_rank(rank, world_size, port, *arguments, program=PROGRAM):
     environment = dict(os.environ, RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
                        LOCAL_WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
                        TORCH_CPP_LOG_LEVEL="ERROR")
-    return subprocess.Popen([PROGRAM, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    return subprocess.Popen([program, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                             env=environment)
 
 
@@ -117,6 +137,32 @@ def test_ranks_with_other_options_are_refused():
     for child in ranks:
         _, errors = child.communicate(timeout=60)
         assert child.returncode == 1 and "seed" in errors and "rank 1" in errors, errors
+
+
+def test_ranks_of_another_build_are_refused(tmp_path):
+    other = tmp_path / "dualparal"
+    shutil.copy2(PROGRAM, other)
+    with open(other, "ab") as file:
+        file.write(b"another build")
+    port = free_port()
+    ranks = [as_rank(r, 2, port, *BLOCKS, "--frames", 33, "--steps", 2, program=program)
+             for r, program in enumerate((PROGRAM, other))]
+    for child in ranks:
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == 1 and "program" in errors and "rank 1" in errors, errors
+
+
+def test_a_rank_with_a_damaged_checkpoint_is_named(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    weights = next((model / "transformer").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    port = free_port()
+    ranks = [as_rank(r, 2, port, *BLOCKS, "--frames", 33, "--steps", 2, "--model", folder)
+             for r, folder in enumerate((MODEL, model))]
+    errors = [child.communicate(timeout=60)[1] for child in ranks]
+    assert [child.returncode for child in ranks] == [1, 1]
+    assert "rank 1" in errors[0] and weights.name in errors[0], errors[0]
 
 
 def test_a_port_in_use_is_named():

@@ -54,6 +54,11 @@ BOOST_AUTO_TEST_CASE(other_threads_count_too) {
   BOOST_TEST(memory_usage(at::kCPU).allocated_bytes == before);
 }
 
+BOOST_AUTO_TEST_CASE(what_does_not_fit_throws) {
+  count_cpu_memory();
+  expect_error<c10::Error>({"allocate memory"}, [] { bytes(int64_t{1} << 60); });
+}
+
 BOOST_AUTO_TEST_CASE(the_resident_set_holds_a_touched_tensor) {
   const int64_t before = peak_resident_bytes();
   const at::Tensor touched = at::ones({before + kBytes}, at::kByte);

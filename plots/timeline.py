@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every rank did when: ranks as rows, blocks in colours, waiting white.
+"""What every rank did when: ranks as rows, blocks in colours, idle white, waits for messages as a line below.
 
 Drawn from the timelines (Chrome's trace event format) that result lines name: `dualparal generate --timeline`, or an
 experiment's `timelines`.
@@ -13,27 +13,30 @@ import matplotlib.pyplot as plt
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
 
-from figure import STYLE, save
+from figure import COLOURS, STYLE, save
 from results import ResultsError, label_options
 
 WIDTH = 7.0  # inches: both columns of a two-column paper
 
 
-def read(path: Path) -> dict[int, list[tuple[float, float, int]]]:
-    """(begin, duration, block) of every computation, in seconds, by rank."""
+def read(path: Path) -> tuple[dict[int, list[tuple[float, float, int]]], dict[int, list[tuple[float, float]]]]:
+    """By rank, in seconds: (begin, duration, block) of every computation, (begin, duration) of every wait."""
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path}: not a timeline: {error}") from None
     ranks: dict[int, list[tuple[float, float, int]]] = {}
+    waits: dict[int, list[tuple[float, float]]] = {}
     for event in events:
         if event.get("cat") == "compute":
             ranks.setdefault(event["pid"], []).append(
                 (event["ts"] / 1e6, event["dur"] / 1e6, event["args"]["block"]))
-    return ranks
+        elif event.get("cat") == "receive":
+            waits.setdefault(event["pid"], []).append((event["ts"] / 1e6, event["dur"] / 1e6))
+    return ranks, waits
 
 
-def draw(line: dict, ranks: dict[int, list[tuple[float, float, int]]]):
+def draw(line: dict, ranks: dict[int, list[tuple[float, float, int]]], waits: dict[int, list[tuple[float, float]]]):
     plt.rcParams.update(STYLE)
     blocks = max((block for rows in ranks.values() for *_, block in rows), default=0) + 1
     figure, axes = plt.subplots(figsize=(WIDTH, 0.28 * len(ranks) + 1.05), layout="constrained")
@@ -42,7 +45,8 @@ def draw(line: dict, ranks: dict[int, list[tuple[float, float, int]]]):
     for rank, rows in sorted(ranks.items()):
         for block in range(blocks):
             spans = [(begin, length) for begin, length, b in rows if b == block]
-            axes.broken_barh(spans, (rank - 0.4, 0.8), facecolors=colours(scale(block)), linewidth=0)
+            axes.broken_barh(spans, (rank - 0.42, 0.7), facecolors=colours(scale(block)), linewidth=0)
+        axes.broken_barh(waits.get(rank, []), (rank + 0.3, 0.12), facecolors=COLOURS[1], linewidth=0)
         end = max(end, max(begin + length for begin, length, _ in rows))
     axes.set_xlim(0, end)
     axes.set_ylim(len(ranks) - 0.5, -0.5)
@@ -50,13 +54,12 @@ def draw(line: dict, ranks: dict[int, list[tuple[float, float, int]]]):
     axes.tick_params(axis="y", length=0)
     axes.grid(False)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("seconds since denoising began")
+    axes.set_xlabel("seconds since denoising began" + (" (orange: waiting for a message)" if any(waits.values()) else ""))
     idle = [f"{name} {line[field]:.1%}" for name, field in
             (("idle", "bubble_ratio"), ("by slots", "bubble_ratio_slots")) if line.get(field) is not None]
-    figure.suptitle(f"{line['kind'].capitalize()}: {line['strategy']}, N={line['world_size']}, {line['frames']:,} frames",
-                    fontsize=8, fontweight="bold")
-    axes.set_title("  ".join(filter(None, [label_options(line.get("options") or {}), ", ".join(idle)])), fontsize=6.5,
-                   color="#555555", pad=3)
+    title = f"{line['kind'].capitalize()}: {line['strategy']}, N={line['world_size']}, {line['frames']:,} frames"
+    figure.suptitle(": ".join(filter(None, [title, ", ".join(idle)])), fontsize=8, fontweight="bold")
+    axes.set_title(label_options(line.get("options") or {}), fontsize=6, color="#555555", pad=3)
     if blocks > 1:
         bar = figure.colorbar(plt.cm.ScalarMappable(scale, colours), ax=axes, pad=0.01, fraction=0.03, aspect=12)
         bar.set_ticks([0, blocks - 1])
@@ -69,7 +72,7 @@ def make(lines: list[dict], folder: Path) -> list[Path]:
     written = []
     for line in lines:
         if line.get("timeline") and line["status"] == "ok":
-            ranks = read(Path(line["folder"]) / line["timeline"])
+            ranks, waits = read(Path(line["folder"]) / line["timeline"])
             if ranks:
-                written += save(draw(line, ranks), folder, f"timeline_{Path(line['timeline']).stem}")
+                written += save(draw(line, ranks, waits), folder, f"timeline_{Path(line['timeline']).stem}")
     return written

@@ -52,7 +52,7 @@ def draw(panel: Panel, name: str, label: str, divisor: float = 1.0, x_label: str
 
 
 def against_ranks(panel: Panel) -> list[tuple[int, Panel]]:
-    """For each frame count that ran with several world sizes: a panel whose points are keyed by world size."""
+    """For each frame count at which a strategy ran with several world sizes: a panel whose points are keyed by world size."""
     found = []
     for frames in sorted({f for s in panel.series for f in s.points}):
         lines: dict[tuple, Series] = {}
@@ -62,7 +62,7 @@ def against_ranks(panel: Panel) -> list[tuple[int, Panel]]:
             key = (series.strategy, tuple(sorted(series.options.items())))
             line = lines.setdefault(key, Series(series.strategy, series.options, 0))
             line.points[series.world_size] = series.points[frames]
-        if len({n for s in lines.values() for n in s.points}) > 1:
+        if any(len(s.points) > 1 for s in lines.values()):
             settings = {**panel.settings, "frames": frames}
             found.append((frames, RanksPanel(settings, list(lines.values()))))
     return found

@@ -33,6 +33,7 @@ struct NullSink final : LatentsSink {
 
 // Ranks must agree on everything that decides what is sent: options, model, program.
 void check_agreement(Communicator& comm, const GenerateOptions& options) {
+  if (comm.world_size() == 1) return;
   nlohmann::json mine = nlohmann::json(to_json(options));
   mine["model configuration"] =
       text_hash(read_file(std::filesystem::path(options.model) / "transformer" / "config.json"));
@@ -310,7 +311,7 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
       record = generate(options, recorder, group, device);
     } catch (const std::exception& error) {
       // Other ranks may be in the middle of a message: no destructor may wait for them.
-      if (group.world_size() > 1) end_process(group.explain(error));
+      if (group.world_size() > 1) group.end(group.explain(error));
       throw;
     }
   }

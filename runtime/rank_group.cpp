@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/rank_group.h"
 
+#include <thread>
+
 #include "runtime/errors.h"
 #include "runtime/gloo_communicator.h"
 
 namespace dualparal {
 namespace {
+
+// Several heartbeats: time enough for every rank to see a failure in the store.
+constexpr auto kStay = std::chrono::seconds(1);
 
 std::string joined_key(int64_t rank) { return fmt::format("joined/{}", rank); }
 std::string left_key(int64_t rank) { return fmt::format("left/{}", rank); }
@@ -22,11 +27,11 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
   environment_ = *environment;
   check_usage(options.backend == "gloo", "--backend: this build has gloo, got '{}'", options.backend);
   recorder.set_phase("joining the other ranks");
-  const bool host = environment_.rank == 0 && !environment_.hosted;
-  store_ = connect_store(environment_, host, options.timeout);
+  store_ = connect_store(environment_, holds_store(), options.timeout);
   catch_signals();
   monitor_ = std::make_unique<FaultMonitor>(connect_store(environment_, false, options.timeout), environment_.rank,
-                                            environment_.world_size, recorder, end_process);
+                                            environment_.world_size, recorder,
+                                            [this](const std::string& failure) { end(failure); });
   try {
     wait_for_all();
     comm_ = gloo_communicator(store_, {environment_.rank, environment_.world_size, options.timeout,
@@ -56,13 +61,18 @@ RankGroup::~RankGroup() {
   try {
     store_->set(left_key(environment_.rank), std::vector<uint8_t>{1});
     monitor_.reset();
-    if (environment_.rank != 0 || environment_.hosted) return;
+    if (!holds_store()) return;
     std::vector<std::string> keys;
     for (int64_t rank = 0; rank < environment_.world_size; ++rank) keys.push_back(left_key(rank));
     store_->wait(keys, options_.timeout);
   } catch (const std::exception&) {
     // Whoever is missing reports its own end.
   }
+}
+
+void RankGroup::end(const std::string& failure) {
+  if (store_ && holds_store()) std::this_thread::sleep_for(kStay);
+  end_process(failure);
 }
 
 std::string RankGroup::explain(const std::exception& error) {

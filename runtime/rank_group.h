@@ -29,8 +29,11 @@ class RankGroup {
   int64_t world_size() const { return comm_->world_size(); }
   /// The failure to report for an exception: see FaultMonitor::explain().
   std::string explain(const std::exception& error);
+  /// Ends this process with `failure`. The rank that holds the store keeps it until the others have read why.
+  [[noreturn]] void end(const std::string& failure);
 
  private:
+  bool holds_store() const { return environment_.rank == 0 && !environment_.hosted; }
   void wait_for_all();
 
   RankEnvironment environment_;

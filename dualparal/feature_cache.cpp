@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/feature_cache.h"
 
+#include "model/attention.h"
 #include "model/ops.h"
 
 namespace dualparal {
@@ -35,7 +36,7 @@ at::Tensor FeatureCache::attend(const AttentionInput& input) {
     key = at::cat({key, cached.key}, 1);
     value = at::cat({value, cached.value}, 1);
   }
-  return at::scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+  return attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
       .transpose(1, 2);  // [batch, tokens, heads, head_dim]
 }
 

@@ -7,10 +7,12 @@
 #include <cstdlib>
 #include <thread>
 
+#include "harness/emulate.h"
 #include "harness/launcher.h"
-#include "harness/progress.h"
 #include "harness/provenance.h"
 #include "harness/rank_figures.h"
+#include "harness/rank_run.h"
+#include "harness/result_figures.h"
 #include "harness/results.h"
 #include "harness/strategies.h"
 #include "harness/video_sink.h"
@@ -25,11 +27,6 @@
 
 namespace dualparal {
 namespace {
-
-// Throws the latents away: for warming up.
-struct NullSink final : LatentsSink {
-  void push(const at::Tensor&) override {}
-};
 
 // Ranks must agree on everything that decides what is sent: options, model, program.
 void check_agreement(Communicator& comm, const GenerateOptions& options) {
@@ -70,46 +67,12 @@ int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnv
   return std::max<int64_t>(1, std::thread::hardware_concurrency() / environment->local_world_size);
 }
 
-nlohmann::ordered_json per_rank_json(const RankFigures& f, const RankTrace& trace) {
-  return {{"compute_s", f.compute_s},
-          {"communication_s", f.communication_s},
-          {"idle_s", f.idle_s},
-          {"sent_bytes", f.sent_bytes},
-          {"peak_memory_bytes", trace.peak_memory_bytes},
-          {"peak_reserved_bytes", trace.peak_reserved_bytes},
-          {"weights_bytes", trace.weights_bytes},
-          {"flops", nullptr}};
-}
-
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
   const std::vector<int64_t> shape{1, -1, text_dim};
   PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
   if (*options.guidance_scale > 1)
     embeds.negative = read_tensor(options.prompt_embeds, "negative_prompt_embeds", shape);
   return embeds;
-}
-
-Request make_request(const GenerateOptions& options, const WanModel& model) {
-  Request request;
-  request.latent_frames = latent_frames_for(*options.frames);
-  request.latent_height = *options.height / model.vae_config().spatial_stride();
-  request.latent_width = *options.width / model.vae_config().spatial_stride();
-  request.channels = model.transformer_config().in_channels;
-  request.scheduler = model.scheduler_config();
-  request.scheduler.flow_shift = *options.flow_shift;
-  request.sampler = parse_sampler(options.sampler);
-  request.num_inference_steps = *options.steps;
-  request.guidance_scale = *options.guidance_scale;
-  request.seed = options.seed;
-  if (!options.initial_noise.empty()) {
-    request.initial_noise =
-        read_tensor(options.initial_noise, "noise",
-                    {1, request.channels, -1, request.latent_height, request.latent_width}).to(at::kFloat);
-    check(request.initial_noise.size(2) >= request.latent_frames,
-          "--initial-noise {}: {} latent frames, expected at least {} for {} video frames", options.initial_noise,
-          request.initial_noise.size(2), request.latent_frames, *options.frames);
-  }
-  return request;
 }
 
 // The time and memory of one phase on a device.
@@ -145,7 +108,6 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   recorder.set_phase("comparing options");
   check_agreement(group.comm(), options);
   const WanModel model(options.model, options.random_weights);
-  const TransformerParts parts = strategy->parts(model.transformer_config(), rank);
   Request request = make_request(options, model);
 
   std::unique_ptr<QualityMeter> quality;
@@ -182,102 +144,54 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   if (leads && !options.save_noise.empty())
     write_safetensors(options.save_noise, {{"noise", strategy->initial_noise(request)}});
 
-  recorder.set_phase("loading weights");
-  Phase load_phase(device);
-  const auto transformer = model.load_transformer(placement, parts);
-  load_phase.stop();
-
   NullSink null_sink;
-  if (options.warmup_steps > 0) {
-    recorder.set_phase("warming up");
-    const NvtxRange range("warm-up");
-    Request warmup = request;
-    warmup.num_inference_steps = std::min(options.warmup_steps, request.num_inference_steps);
-    strategy->denoise(warmup, {*transformer, group.comm(), recorder}, null_sink);
-    recorder.clear();
-  }
-
-  recorder.set_phase("waiting for all ranks to be ready");
-  group.comm().barrier();
-  Phase denoise_phase(device);
-  if (leads) sink->restart_clock();
-  RankTrace trace;
-  trace.begin_s = event_clock();
-  {
-    const NvtxRange range("denoise");
-    Progress progress(options.strategy, "step", options.quiet || !leads);
-    strategy->denoise(request,
-                      {*transformer, group.comm(), recorder,
-                       [&](int64_t done, int64_t all) { progress.update(done, all); }},
-                      leads ? static_cast<LatentsSink&>(*sink) : null_sink);
-    denoise_phase.stop();
-  }
-  trace.end_s = event_clock();
-  trace.events = recorder.events();
-  trace.peak_memory_bytes = denoise_phase.memory.peak_allocated_bytes;
-  trace.peak_reserved_bytes = denoise_phase.memory.peak_reserved_bytes;
-  trace.weights_bytes = transformer->weights_bytes();
+  const RankRun run{options, model, *strategy, placement, !options.traces.empty(), leads, options.strategy};
+  const RankResult own = run_rank(run, request, group.comm(), recorder,
+                                  leads ? static_cast<LatentsSink&>(*sink) : null_sink);
   recorder.set_phase("gathering the ranks' figures");
   std::vector<RankTrace> traces;
-  for (const auto& text : group.comm().gather(trace.to_json().dump()))
-    traces.push_back(RankTrace::from_json(nlohmann::json::parse(text)));
+  for (const auto& text : group.comm().gather(own.trace.to_text())) traces.push_back(RankTrace::from_text(text));
   if (!leads) return nullptr;
   recorder.set_phase("decoding and writing the video");
   sink->finish();
   if (!options.timeline.empty()) write_file(options.timeline, chrome_trace(traces).dump());
 
-  const auto figures = rank_figures(traces);
   auto record = result_header(options, model.name(), request.latent_frames, rank.world_size);
-  double latency = 0;
-  int64_t peak = 0;
-  auto per_rank = nlohmann::ordered_json::array();
-  for (size_t r = 0; r < traces.size(); ++r) {
-    latency = std::max(latency, traces[r].end_s - traces[r].begin_s);
-    peak = std::max(peak, traces[r].peak_memory_bytes);
-    per_rank.push_back(per_rank_json(figures[r], traces[r]));
-  }
+  set_rank_fields(record, traces);
   using Json = nlohmann::ordered_json;
-  record["latency_s"] = latency;
-  record["first_block_s"] = sink->first_latents_s();
   record["text_encode_s"] = text_phase.seconds;
-  record["load_s"] = load_phase.seconds;
+  record["load_s"] = own.load_s;
   record["decode_s"] = options.no_decode ? Json(nullptr) : Json(sink->decode_s());
   record["total_s"] = total.seconds();
-  record["per_rank"] = per_rank;
-  record["peak_memory_bytes"] = peak;
   record["text_peak_memory_bytes"] = text_phase.memory.peak_allocated_bytes;
   record["decode_peak_memory_bytes"] =
       options.no_decode || !device.is_cpu() ? Json(nullptr) : Json(sink->decode_peak_memory_bytes());
   record["peak_resident_bytes"] = peak_resident_bytes();
-  record["bubble_ratio"] = bubble_ratio(figures);
-  int64_t sent = 0;
-  for (const auto& f : figures) sent += f.sent_bytes;
-  const AnalyticCost cost = strategy->analytic_cost(
-      request, workload(request, model.transformer_config(), static_cast<int64_t>(c10::elementSize(placement.dtype))),
-      rank.world_size);
-  record["sent_bytes"] = sent;
-  record["analytic_cost"] = {{"sent_bytes", std::llround(cost.sent_bytes)},
-                             {"weights_bytes", std::llround(cost.weights_bytes)},
-                             {"key_value_bytes", std::llround(cost.key_value_bytes)}};
-  const auto slots = strategy->slots(request, rank.world_size);
-  record["bubble_ratio_slots"] = slots ? Json(slots->bubble_ratio()) : Json(nullptr);
+  set_formula_fields(record, *strategy, request, model.transformer_config(),
+                     static_cast<int64_t>(c10::elementSize(placement.dtype)), rank.world_size);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;
   record["status"] = "ok";
   record["error"] = nullptr;
   record["config"] = to_json(options);
   record["config_hash"] = text_hash(record["config"].dump());
   record["provenance"] = provenance(device);
+  if (!options.traces.empty()) write_traces(options.traces, traces, record);
   return record;
 }
 
 void print_summary(const GenerateOptions& options, const nlohmann::ordered_json& record) {
-  fmt::print("{} frames ({} latent) of {} x {}: denoised in {:.2f} s", record["frames"].get<int64_t>(),
-             record["latent_frames"].get<int64_t>(), record["width"].get<int64_t>(),
-             record["height"].get<int64_t>(), record["latency_s"].get<double>());
-  if (!record["decode_s"].is_null()) fmt::print(", decoded in {:.2f} s", record["decode_s"].get<double>());
-  fmt::print(", peak memory {:.1f} MiB\n", record["peak_memory_bytes"].get<double>() / (1 << 20));
+  fmt::print("{} frames ({} latent) of {} x {}: ", record["frames"].get<int64_t>(), record["latent_frames"].get<int64_t>(),
+             record["width"].get<int64_t>(), record["height"].get<int64_t>());
+  if (record["kind"] == "measured")
+    fmt::print("denoised in {:.2f} s, ", record["latency_s"].get<double>());
+  else
+    fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", record["world_size"].get<int64_t>(), record["kind"].get<std::string>(),
+               record["flops"].get<double>() / 1e12);
+  if (record.contains("decode_s") && !record["decode_s"].is_null())
+    fmt::print("decoded in {:.2f} s, ", record["decode_s"].get<double>());
+  fmt::print("peak memory {:.1f} MiB\n", record["peak_memory_bytes"].get<double>() / (1 << 20));
   for (const auto& path : {options.output, options.save_latents, options.save_noise, options.save_prompt_embeds,
-                           options.timeline})
+                           options.timeline, options.traces})
     if (!path.empty()) fmt::print("wrote {}\n", path);
 }
 
@@ -287,16 +201,26 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   GenerateOptions options = given;
   resolve_generate_options(options);
   const auto environment = rank_environment();
-  const int64_t world_size = environment ? environment->world_size : options.nproc;
+  const bool runs = options.mode == "run";
+  check_usage(runs || (!environment && options.nproc == 1),
+              "--mode {}: all ranks are in one process; give their number as --world-size, without --nproc or a launcher",
+              options.mode);
+  const int64_t world_size = !runs ? options.world_size : environment ? environment->world_size : options.nproc;
   check_usage(!environment || options.nproc == 1 || options.nproc == world_size,
               "--nproc {}: this process is one of {} ranks that a launcher started; leave --nproc out", options.nproc,
               world_size);
-  options.nproc = world_size;
+  if (runs) options.nproc = world_size;
   const int64_t rank = environment ? environment->rank : 0;
   {  // what cannot be, said once and before any rank is started
     const WanModel model(options.model, options.random_weights);
     find_strategy(options.strategy).make(options.strategy_options)->parts(model.transformer_config(),
                                                                          {rank, world_size});
+  }
+  if (!runs) {
+    const auto record = emulate(options);
+    if (!options.result.empty()) append_line(options.result, record.dump());
+    if (!options.quiet) print_summary(options, record);
+    return;
   }
   if (!environment && world_size > 1) return launch_ranks(arguments, world_size);
 

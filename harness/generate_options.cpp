@@ -72,7 +72,9 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   flag("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  flag("--mode", o.mode, "run")->capture_default_str();
+  flag("--mode", o.mode, "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
+       "trace: with shapes alone, no weights and no arithmetic")->capture_default_str();
+  flag("--world-size", o.world_size, "ranks of an emulated or traced run")->capture_default_str()->check(CLI::PositiveNumber);
   for (const auto& [name, spec] : all_strategy_options())
     app.add_option_function<std::string>(
            "--" + name, [&o, name = name](const std::string& value) { o.strategy_options[name] = value; },
@@ -108,6 +110,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   app.add_flag("--no-quality", o.no_quality, "do not compute the quality metrics")->group(group);
   flag("--result", o.result, "file to which the result line (JSON) is appended");
   flag("--timeline", o.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
+  flag("--traces", o.traces, "folder for what every rank did, to be simulated on a cluster; counts the work of a run");
   flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -125,7 +128,14 @@ void resolve_generate_options(GenerateOptions& o) {
   check_usage(o.backend == "gloo", "--backend: expected gloo (nccl is not in this version), got '{}'", o.backend);
   check_usage(o.mode == "run" || o.mode == "emulate" || o.mode == "trace",
               "--mode: expected run, emulate or trace, got '{}'", o.mode);
-  check_usage(o.mode == "run", "--mode {}: not available in this version, only run is", o.mode);
+  check_usage(o.mode != "run" || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
+  if (o.mode != "run") {
+    for (const auto& [name, value] : {std::pair("--output", o.output), {"--save-frames", o.save_frames},
+                                      {"--save-latents", o.save_latents}, {"--save-noise", o.save_noise},
+                                      {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline}})
+      check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, o.mode);
+    check_usage(o.mode == "trace" || o.device == "cpu" || o.device.starts_with("cuda"), "--device: expected cpu or cuda");
+  }
   check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
   check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
@@ -153,6 +163,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"strategy_options", o.strategy_options},
           {"nproc", o.nproc},
           {"mode", o.mode},
+          {"world_size", o.mode == "run" ? o.nproc : o.world_size},
           {"device", o.device},
           {"backend", o.backend},
           {"dtype", o.dtype},

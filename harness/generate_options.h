@@ -21,6 +21,7 @@ struct GenerateOptions {
   OptionValues strategy_options;  ///< as given, not yet resolved
   int64_t nproc = 1;
   std::string mode = "run";
+  int64_t world_size = 1;  ///< ranks of an emulated or traced run
   std::string device = "cpu";
   std::string backend = "gloo";
   int64_t timeout_s = 60;
@@ -46,6 +47,7 @@ struct GenerateOptions {
   bool no_quality = false;
   std::string result;
   std::string timeline;  ///< Chrome trace
+  std::string traces;    ///< folder for the ranks' traces
   int64_t warmup_steps = 0;
   bool quiet = false;
 };

@@ -7,6 +7,8 @@
 #include "harness/generate.h"
 #include "harness/inspect.h"
 #include "harness/report.h"
+#include "harness/simulator/calibrate.h"
+#include "harness/simulator/simulate.h"
 #include "harness/strategies.h"
 #include "runtime/errors.h"
 #include "runtime/memory.h"
@@ -55,6 +57,23 @@ int run(int argc, char** argv) {
   report->add_option("--output", report_output, "folder for report.md and report.tex [print Markdown]");
   report->add_option("--title", report_title, "of the report")->capture_default_str();
 
+  SimulateOptions simulate_options;
+  CLI::App* simulate = app.add_subcommand("simulate", "replay the traces of a run on a described cluster");
+  simulate->add_option("traces", simulate_options.traces, "folder that `generate --traces` wrote")->required();
+  simulate->add_option("--cluster", simulate_options.cluster, "YAML file, see configs/clusters/")->required();
+  simulate->add_option("--compute", simulate_options.compute,
+                       "model: from the traced work and the cluster's rates; measured: as the traces' clocks say "
+                       "[measured if they have times]");
+  simulate->add_option("--result", simulate_options.result, "file to which the result line (JSON) is appended");
+  simulate->add_option("--timeline", simulate_options.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
+  simulate->add_flag("--quiet", simulate_options.quiet, "no summary");
+
+  CalibrateOptions calibrate_options;
+  CLI::App* calibrate = app.add_subcommand("calibrate", "fit a cluster's efficiency to measured traces");
+  calibrate->add_option("traces", calibrate_options.traces, "folders that `generate --traces` wrote")->required();
+  calibrate->add_option("--cluster", calibrate_options.cluster, "YAML file with the device's peak rates")->required();
+  calibrate->add_option("--output", calibrate_options.output, "the calibrated YAML file")->required();
+
   std::string checkpoint, dtype = "bf16";
   int64_t nproc = 1;
   CLI::App* inspect = app.add_subcommand("inspect", "what a checkpoint holds and what each rank would hold");
@@ -75,6 +94,8 @@ int run(int argc, char** argv) {
     const int64_t failed = run_bench(bench_options);
     if (failed > 0) return report_error(fmt::format("{} point(s) failed; the report says why", failed), 1);
   }
+  if (simulate->parsed()) run_simulate(simulate_options);
+  if (calibrate->parsed()) run_calibrate(calibrate_options);
   if (report->parsed()) {
     const std::filesystem::path folder = report_output;
     if (report_output.empty())

@@ -11,7 +11,7 @@ namespace {
 
 using Kind = Event::Kind;
 
-constexpr const char* kKindNames[] = {"compute", "send", "receive"};
+constexpr const char* kKindNames[] = {"compute", "send", "receive", "wait", "output"};
 
 // When each message was sent: by sender, receiver and channel, in order.
 std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(const std::vector<RankTrace>& traces) {
@@ -26,25 +26,6 @@ std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(
 double microseconds(double seconds) { return std::round(seconds * 1e7) / 10; }
 
 }  // namespace
-
-nlohmann::json RankTrace::to_json() const {
-  auto list = nlohmann::json::array();
-  for (const Event& e : events)
-    list.push_back({static_cast<int>(e.kind), e.label.block, e.label.step, e.label.first_layer, e.label.last_layer,
-                    e.label.micro_batch, e.peer, static_cast<int>(e.channel), e.bytes, e.begin_s, e.end_s});
-  return {{"begin_s", begin_s}, {"end_s", end_s}, {"events", list}, {"peak_memory_bytes", peak_memory_bytes},
-          {"peak_reserved_bytes", peak_reserved_bytes}, {"weights_bytes", weights_bytes}};
-}
-
-RankTrace RankTrace::from_json(const nlohmann::json& json) {
-  RankTrace trace{.begin_s = json.at("begin_s"), .end_s = json.at("end_s"), .events = {},
-                  .peak_memory_bytes = json.at("peak_memory_bytes"),
-                  .peak_reserved_bytes = json.at("peak_reserved_bytes"), .weights_bytes = json.at("weights_bytes")};
-  for (const auto& e : json.at("events"))
-    trace.events.push_back({static_cast<Kind>(e[0].get<int>()), {e[1], e[2], e[3], e[4], e[5]}, e[6],
-                            static_cast<Channel>(e[7].get<int>()), e[8], e[9], e[10]});
-  return trace;
-}
 
 std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
   const auto sent = send_times(traces);
@@ -66,6 +47,8 @@ std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
       double blocked = 0;
       if (event.kind == Kind::kSend) {
         figures.sent_bytes += event.bytes;
+        blocked = event.end_s - event.begin_s;
+      } else if (event.kind == Kind::kWait) {
         blocked = event.end_s - event.begin_s;
       } else if (event.kind == Kind::kReceive) {
         const std::tuple key{event.peer, static_cast<int64_t>(rank), event.channel};
@@ -102,14 +85,13 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
     events.push_back({{"ph", "M"}, {"name", "process_name"}, {"pid", rank},
                       {"args", {{"name", "rank " + std::to_string(rank)}}}});
     for (const Event& e : traces[rank].events) {
+      if (e.kind == Kind::kOutput) continue;
       const bool computes = e.kind == Kind::kCompute;
       nlohmann::json arguments{{"block", e.label.block}, {"step", e.label.step}, {"micro_batch", e.label.micro_batch}};
       if (e.label.last_layer >= e.label.first_layer)
         arguments["layers"] = {e.label.first_layer, e.label.last_layer};
-      if (!computes) {
-        arguments["peer"] = e.peer;
-        arguments["bytes"] = e.bytes;
-      }
+      if (!computes) arguments["peer"] = e.peer;
+      if (e.bytes > 0) arguments["bytes"] = e.bytes;
       events.push_back({{"ph", "X"}, {"cat", kKindNames[static_cast<int>(e.kind)]},
                         {"name", computes ? "block " + std::to_string(e.label.block)
                                           : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " +

@@ -3,22 +3,11 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <string>
 #include <vector>
 
-#include "runtime/recorder.h"
+#include "harness/rank_trace.h"
 
 namespace dualparal {
-
-/// What a rank knows of its denoising when it is over.
-struct RankTrace {
-  double begin_s = 0, end_s = 0;  ///< event clock, from behind the barrier to the rank's last work
-  std::vector<Event> events = {};
-  int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
-
-  nlohmann::json to_json() const;
-  static RankTrace from_json(const nlohmann::json& json);
-};
 
 /// How a rank spent the time from its begin to the slowest rank's end; the three add up to it.
 struct RankFigures {

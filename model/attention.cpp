@@ -10,7 +10,7 @@ namespace {
 
 // Attention and its log-sum-exp by the kernel that the device has for it; all tensors [batch, heads, tokens, head_dim].
 std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-  if (query.is_cpu()) {
+  if (query.is_cpu() || query.is_meta()) {  // meta tensors: every fused kernel has this one's shapes
     const auto [output, weight] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value);
     return {output, weight};
   }
@@ -23,6 +23,12 @@ std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tens
 }
 
 }  // namespace
+
+at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  // Asked for meta tensors, LibTorch would take the way without a fused kernel.
+  if (query.is_meta()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value));
+  return at::scaled_dot_product_attention(query, key, value);
+}
 
 void PartialAttention::add(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double bias) {
   if (key.size(1) == 0) return;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ops.h"
 
+#include "runtime/device.h"
 #include "runtime/errors.h"
+#include "runtime/work_meter.h"
 
 namespace dualparal {
 namespace {
 
 bool has_cpu_kernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.stride(-1) == 1;
+  return runs_on(x) == at::kCPU && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.stride(-1) == 1;
 }
 
 // [batch, tokens, dim] -> [batch, groups, tokens / groups, dim], a view.
@@ -16,30 +18,39 @@ at::Tensor by_group(const at::Tensor& x, int64_t groups) {
   return x.unflatten(1, {groups, x.size(1) / groups});
 }
 
+// Runs a kernel of ours, which no dispatcher sees, and notes what it moves. Meta tensors have nothing to run it on.
+template <class Kernel>
+void run_kernel(const at::Tensor& x, size_t moved_bytes, Kernel&& kernel) {
+  WorkMeter::note_kernel(static_cast<int64_t>(moved_bytes));
+  if (!x.is_meta()) kernel();
+}
+
 }  // namespace
 
 void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
-  has_cpu_kernel(x) ? cpu::rms_norm_(x, weight, eps) : reference::rms_norm_(x, weight, eps);
+  if (!has_cpu_kernel(x)) return reference::rms_norm_(x, weight, eps);
+  run_kernel(x, 2 * x.nbytes(), [&] { cpu::rms_norm_(x, weight, eps); });
 }
 
 void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
   check(x.size(1) == table.tokens(), "rotary table has {} positions, expected {} (one per token)", table.tokens(),
         x.size(1));
-  has_cpu_kernel(x) ? cpu::apply_rotary_(x, table) : reference::apply_rotary_(x, table);
+  if (!has_cpu_kernel(x)) return reference::apply_rotary_(x, table);
+  run_kernel(x, 2 * x.nbytes() + table.cos.nbytes() + table.sin.nbytes(), [&] { cpu::apply_rotary_(x, table); });
 }
 
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   check(x.size(1) % gate.size(0) == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1),
         gate.size(0));
-  has_cpu_kernel(x) && x.is_contiguous() && y.is_contiguous() ? cpu::add_gated_(x, y, gate)
-                                                              : reference::add_gated_(x, y, gate);
+  if (!has_cpu_kernel(x) || !x.is_contiguous() || !y.is_contiguous()) return reference::add_gated_(x, y, gate);
+  run_kernel(x, 2 * x.nbytes() + y.nbytes(), [&] { cpu::add_gated_(x, y, gate); });
 }
 
 at::Tensor modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, double eps) {
   const int64_t dim = x.size(-1);
   if (scale.size(0) == 1) {
     // One timestep for all tokens: scale and shift are a layer norm's weight and bias.
-    if (x.is_cpu() || x.scalar_type() == at::kFloat) return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
+    if (runs_on(x) == at::kCPU || x.scalar_type() == at::kFloat) return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
     return at::layer_norm(x.to(at::kFloat), {dim}, scale[0], shift[0], eps).to(x.scalar_type());
   }
   const at::Tensor normalised = by_group(at::layer_norm(x.to(at::kFloat), {dim}, {}, {}, eps), scale.size(0));

@@ -25,6 +25,10 @@ RotaryTable RotaryEmbedding::table(const TokenGrid& grid, int64_t first_frame, c
   // The temporal axis takes what the two spatial ones leave.
   const int64_t spatial = 2 * (head_dim_ / 6);
   const int64_t temporal = head_dim_ - 2 * spatial;
+  if (device.is_meta()) {
+    const auto shape = at::TensorOptions().device(device).dtype(at::kFloat);
+    return {at::empty({grid.tokens(), head_dim_ / 2}, shape), at::empty({grid.tokens(), head_dim_ / 2}, shape)};
+  }
   const auto expand = [&](const at::Tensor& axis, at::IntArrayRef view) {
     return axis.view(view).expand({grid.frames, grid.height, grid.width, axis.size(1)});
   };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "model/attention.h"
 #include "model/ops.h"
 #include "model/transformer.h"
 #include "runtime/nvtx.h"
@@ -71,8 +72,8 @@ void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::Ke
           : hidden;
   at::Tensor query = cross_q_(normalised);
   rms_norm_(query, cross_norm_q_, eps_);
-  const at::Tensor attended = at::scaled_dot_product_attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2),
-                                                               text.key, text.value);
+  const at::Tensor attended =
+      attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2), text.key, text.value);
   hidden.add_(cross_out_(attended.transpose(1, 2).reshape({hidden.size(0), hidden.size(1), dim})));
 }
 

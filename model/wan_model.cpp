@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/wan_model.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "runtime/errors.h"
 #include "runtime/nvtx.h"
 
@@ -26,6 +28,7 @@ std::string WanModel::name() const {
 }
 
 std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placement placement) const {
+  if (placement.device.is_meta()) return shapes_only(placement.dtype);
   if (random_weights_) return dualparal::random_weights(random_seed_, placement);
   return checkpoint_weights(Checkpoint(dir_ / part), placement);
 }
@@ -42,10 +45,21 @@ std::unique_ptr<Vae> WanModel::load_vae(Placement placement, Vae::Parts parts) c
 
 PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::string& negative,
                                       Placement placement) const {
+  if (random_weights_ && !has_tokenizer()) {
+    const auto generator = at::detail::createCPUGenerator(random_seed_);
+    const auto numbers = [&] { return at::randn({1, text_tokens(), text_encoder_.d_model}, generator); };
+    return {numbers(), numbers()};
+  }
   const Tokenizer tokenizer(dir_ / "tokenizer");
   const TextEncoder encoder(text_encoder_, *weights("text_encoder", placement));
   return {encoder.encode(tokenizer.encode(prompt), tokenizer.max_length()),
           encoder.encode(tokenizer.encode(negative), tokenizer.max_length())};
+}
+
+bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }
+
+int64_t WanModel::text_tokens() const {
+  return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512;
 }
 
 int64_t latent_frames_for(int64_t frames) {

@@ -34,14 +34,18 @@ class WanModel {
   const TextEncoderConfig& text_encoder_config() const { return text_encoder_; }
   const SchedulerConfig& scheduler_config() const { return scheduler_; }
 
+  /// On the meta device, shapes alone: no weights are read.
   std::unique_ptr<Transformer> load_transformer(Placement placement, TransformerParts parts) const;
   std::unique_ptr<Vae> load_vae(Placement placement, Vae::Parts parts) const;
-  /// Loads the text encoder, encodes both prompts and frees it again.
+  /// Loads the text encoder, encodes both prompts and frees it again. With random weights and no tokenizer: random numbers.
   PromptEmbeds encode_prompts(const std::string& prompt, const std::string& negative, Placement placement) const;
+  /// Tokens that prompts are padded to: the tokenizer's, or Wan's 512 where there is none.
+  int64_t text_tokens() const;
   /// All layers, embedding and head.
   TransformerParts whole() const { return {{0, transformer_.num_layers}, true, true}; }
 
  private:
+  bool has_tokenizer() const;
   std::unique_ptr<WeightSource> weights(const std::string& part, Placement placement) const;
 
   std::filesystem::path dir_;

@@ -66,6 +66,15 @@ class RandomWeights final : public WeightSource {
   uint64_t seed_;
 };
 
+class ShapesOnly final : public WeightSource {
+ public:
+  explicit ShapesOnly(at::ScalarType dtype) : WeightSource({at::Device(at::kMeta), dtype}) {}
+  void read_into(const std::string&, at::Tensor) override {}
+  void skip(const std::string&, at::IntArrayRef) override {}
+  bool contains(const std::string&) const override { return false; }
+  void refuse_surplus() const override {}
+};
+
 }  // namespace
 
 at::Tensor WeightSource::read(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
@@ -77,6 +86,7 @@ at::Tensor WeightSource::read(const std::string& name, at::IntArrayRef shape, at
 at::Tensor WeightSource::allocate(at::IntArrayRef shape, at::ScalarType dtype) {
   at::Tensor tensor = at::empty(shape, at::TensorOptions().device(placement_.device).dtype(dtype));
   held_bytes_ += static_cast<int64_t>(tensor.nbytes());
+  parameters_ += tensor.numel();
   return tensor;
 }
 
@@ -87,5 +97,7 @@ std::unique_ptr<WeightSource> checkpoint_weights(Checkpoint checkpoint, Placemen
 std::unique_ptr<WeightSource> random_weights(uint64_t seed, Placement placement) {
   return std::make_unique<RandomWeights>(seed, placement);
 }
+
+std::unique_ptr<WeightSource> shapes_only(at::ScalarType dtype) { return std::make_unique<ShapesOnly>(dtype); }
 
 }  // namespace dualparal

@@ -40,14 +40,15 @@ class WeightSource {
   at::Tensor read(const std::string& name, at::IntArrayRef shape) { return read(name, shape, placement_.dtype); }
   at::Tensor read(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype);
 
-  /// Bytes that all read() calls have allocated.
+  /// Bytes that all read() calls have allocated, and the numbers in them.
   int64_t held_bytes() const { return held_bytes_; }
+  int64_t parameters() const { return parameters_; }
   /// A tensor for several weights side by side, to be filled with read_into().
   at::Tensor allocate(at::IntArrayRef shape, at::ScalarType dtype);
 
  private:
   Placement placement_;
-  int64_t held_bytes_ = 0;
+  int64_t held_bytes_ = 0, parameters_ = 0;
 };
 
 /// The tensors of a checkpoint's part.
@@ -56,5 +57,8 @@ std::unique_ptr<WeightSource> checkpoint_weights(Checkpoint checkpoint, Placemen
 /// Normal numbers of standard deviation 0.02 (ones for norms, zeros for biases), the same for the same seed and
 /// tensor name. For measuring models whose checkpoint is not at hand.
 std::unique_ptr<WeightSource> random_weights(uint64_t seed, Placement placement);
+
+/// Shapes alone: nothing is read, tensors are meta tensors.
+std::unique_ptr<WeightSource> shapes_only(at::ScalarType dtype);
 
 }  // namespace dualparal

@@ -28,6 +28,8 @@ std::string cuda_device_name(int index) {
   return name;
 }
 
+at::DeviceType traced_device = at::kCPU;
+
 void load_cuda_backend() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -72,8 +74,12 @@ std::string dtype_name(at::ScalarType dtype) {
   }
 }
 
+void set_traced_device(at::DeviceType type) { traced_device = type; }
+
+at::DeviceType runs_on(const at::Tensor& tensor) { return tensor.is_meta() ? traced_device : tensor.device().type(); }
+
 void synchronize(const at::Device& device) {
-  if (device.is_cpu()) return;
+  if (device.is_cpu() || device.is_meta()) return;
   c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 

@@ -16,6 +16,12 @@ at::Device parse_device(const std::string& name);
 at::ScalarType parse_dtype(const std::string& name);
 std::string dtype_name(at::ScalarType dtype);
 
+/// Meta tensors stand for tensors on this type of device: their operations are recorded as those that would run there.
+/// Set once, before any of them are made; CPU until then.
+void set_traced_device(at::DeviceType type);
+/// Where a tensor's operations run, or would run if it is a meta tensor.
+at::DeviceType runs_on(const at::Tensor& tensor);
+
 /// Waits until the device has done all that it was given. Nothing to do on a CPU.
 void synchronize(const at::Device& device);
 

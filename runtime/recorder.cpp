@@ -6,6 +6,7 @@
 
 #include "runtime/device.h"
 #include "runtime/errors.h"
+#include "runtime/memory.h"
 
 namespace dualparal {
 
@@ -39,15 +40,23 @@ void Recorder::Span::open() {
     recorder_.busy_ = true;
     recorder_.current_ = event_;
   }
+  event_.work = WorkMeter::now();
   event_.begin_s = event_clock();
 }
 
 void Recorder::Span::close() {
   if (event_.kind == Event::Kind::kCompute) synchronize(recorder_.device_);
   event_.end_s = event_clock();
+  event_.work = event_.kind == Event::Kind::kCompute ? WorkMeter::now() - event_.work : Work{};
+  if (recorder_.notes_memory_) event_.live_bytes = memory_usage(recorder_.device_).allocated_bytes;
   recorder_.events_.push_back(event_);
   const std::lock_guard lock(recorder_.mutex_);
   recorder_.busy_ = false;
+}
+
+void Recorder::output(int64_t bytes) {
+  const double now = event_clock();
+  events_.push_back({.kind = Event::Kind::kOutput, .bytes = bytes, .begin_s = now, .end_s = now});
 }
 
 void Recorder::set_phase(const std::string& phase) {
@@ -62,7 +71,9 @@ std::string Recorder::activity() const {
   switch (current_.kind) {
     case Event::Kind::kSend: return fmt::format("sending to rank {}: {}", current_.peer, current_.label.text());
     case Event::Kind::kReceive: return fmt::format("waiting for rank {}: {}", current_.peer, current_.label.text());
-    case Event::Kind::kCompute: break;
+    case Event::Kind::kWait: return fmt::format("waiting for rank {} to take: {}", current_.peer, current_.label.text());
+    case Event::Kind::kCompute:
+    case Event::Kind::kOutput: break;
   }
   return fmt::format("computing {}", current_.label.text());
 }

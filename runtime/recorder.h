@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/communicator.h"
+#include "runtime/work_meter.h"
 
 namespace dualparal {
 
@@ -23,12 +24,15 @@ struct WorkLabel {
 };
 
 struct Event {
-  enum class Kind { kCompute, kSend, kReceive };
+  /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
   int64_t peer = -1;         ///< of a send or a receive
   Channel channel = Channel::kForward;
-  int64_t bytes = 0;
+  int64_t bytes = 0;         ///< of a message, or of the final latents
+  Work work = {};            ///< of a computation, under a WorkMeter
+  int64_t live_bytes = 0;    ///< allocated on the device at its end, if the recorder was told to note it
   double begin_s = 0;        ///< steady clock of the machine; a send begins when it is posted
   double end_s = 0;          ///< a receive ends when the tensor is here: it lasts as long as it was waited for
 };
@@ -39,6 +43,9 @@ double event_clock();
 class Recorder {
  public:
   explicit Recorder(at::Device device) : device_(device) {}
+
+  /// Whether events carry the memory that is allocated at their end.
+  void note_memory(bool on) { notes_memory_ = on; }
 
   /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
   /// device's, not the host's. A message within a computation interrupts it: that is noted as two computations.
@@ -66,6 +73,11 @@ class Recorder {
   Span receive(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
     return {*this, {.kind = Event::Kind::kReceive, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
   }
+  Span wait(const WorkLabel& label, int64_t peer, Channel channel) {
+    return {*this, {.kind = Event::Kind::kWait, .label = label, .peer = peer, .channel = channel}};
+  }
+  /// Latents that are final from now on.
+  void output(int64_t bytes);
   /// Sets what activity() says while no span is open.
   void set_phase(const std::string& phase);
 
@@ -80,6 +92,7 @@ class Recorder {
   at::Device device_;
   std::vector<Event> events_;
   Span* computing_ = nullptr;
+  bool notes_memory_ = false;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
   bool busy_ = false;

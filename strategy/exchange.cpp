@@ -17,7 +17,7 @@ void Exchange::send(const at::Tensor& tensor, int64_t to) {
   if (tensor.numel() == 0) return;
   const at::Tensor message = tensor.contiguous();
   const auto span = recorder_.send(label_, to, Channel::kForward, static_cast<int64_t>(message.nbytes()));
-  sends_.push_back(comm_.send(message, to, Channel::kForward));
+  sends_.push_back({comm_.send(message, to, Channel::kForward), to});
 }
 
 Exchange::Incoming Exchange::receive(at::IntArrayRef shape, const at::TensorOptions& options, int64_t from) {
@@ -31,7 +31,8 @@ Exchange::Incoming Exchange::receive(at::IntArrayRef shape, const at::TensorOpti
 
 void Exchange::finish_sends(size_t left) {
   while (sends_.size() > left) {
-    sends_.front()->wait();
+    const auto span = recorder_.wait(label_, sends_.front().to, Channel::kForward);
+    sends_.front().transfer->wait();
     sends_.pop_front();
   }
 }

@@ -44,7 +44,11 @@ class Exchange {
   Communicator& comm_;
   Recorder& recorder_;
   WorkLabel label_;
-  std::deque<std::unique_ptr<Transfer>> sends_;
+  struct Outgoing {
+    std::unique_ptr<Transfer> transfer;
+    int64_t to;
+  };
+  std::deque<Outgoing> sends_;
 };
 
 /// Every rank of `ranks` (this one included) gives a tensor for every other, and gets theirs. parts[i] goes to ranks[i];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/local_attention.h"
 
+#include "model/attention.h"
 #include "model/ops.h"
 
 namespace dualparal {
@@ -9,7 +10,7 @@ at::Tensor LocalAttention::attend(const AttentionInput& input) {
   at::Tensor query = input.query, key = input.key;
   apply_rotary_(query, input.rotary);
   apply_rotary_(key, input.rotary);
-  return at::scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), input.value.transpose(1, 2))
+  return attention(query.transpose(1, 2), key.transpose(1, 2), input.value.transpose(1, 2))
       .transpose(1, 2);  // [batch, tokens, heads, head_dim]
 }
 

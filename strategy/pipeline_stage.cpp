@@ -87,11 +87,8 @@ at::Tensor PipelineStage::receive_hidden(const WorkLabel& label) {
 }
 
 void PipelineStage::send(const at::Tensor& tensor, int64_t to, Channel channel, const WorkLabel& label) {
+  while (outgoing_.size() >= kBuffers) wait_for_oldest_send();
   const auto span = recorder_.send(label, to, channel, static_cast<int64_t>(tensor.nbytes()));
-  while (outgoing_.size() >= kBuffers) {
-    outgoing_.front().transfer->wait();
-    outgoing_.pop_front();
-  }
   outgoing_.push_back({comm_.send(tensor, to, channel), label, to, channel});
 }
 
@@ -143,12 +140,15 @@ at::Tensor PipelineStage::take_prediction() {
   return next.prediction;
 }
 
+void PipelineStage::wait_for_oldest_send() {
+  const Outgoing& oldest = outgoing_.front();
+  const auto span = recorder_.wait(oldest.label, oldest.peer, oldest.channel);
+  oldest.transfer->wait();
+  outgoing_.pop_front();
+}
+
 void PipelineStage::finish() {
-  while (!outgoing_.empty()) {
-    const auto& oldest = outgoing_.front();
-    oldest.transfer->wait();
-    outgoing_.pop_front();
-  }
+  while (!outgoing_.empty()) wait_for_oldest_send();
 }
 
 }  // namespace dualparal

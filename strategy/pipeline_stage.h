@@ -68,6 +68,7 @@ class PipelineStage {
   void post_receives();
   at::Tensor receive_hidden(const WorkLabel& label);
   void send(const at::Tensor& tensor, int64_t to, Channel channel, const WorkLabel& label);
+  void wait_for_oldest_send();
   void deliver(const StageJob& job, at::Tensor prediction, const WorkLabel& label);
 
   const Transformer& model_;

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/emulate.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/InferenceMode.h>
+
+#include "harness/provenance.h"
+#include "harness/rank_run.h"
+#include "harness/result_figures.h"
+#include "harness/results.h"
+#include "harness/strategies.h"
+#include "model/meta_kernels.h"
+#include "runtime/clock.h"
+#include "runtime/device.h"
+#include "runtime/emulated_communicator.h"
+#include "runtime/errors.h"
+#include "runtime/memory.h"
+
+namespace dualparal {
+namespace {
+
+// The device that ranks compute on; for shapes alone, told which device's kernels are meant.
+at::Device compute_device(const GenerateOptions& options) {
+  if (options.mode == "emulate") return parse_device(options.device);
+  set_traced_device(options.device.starts_with("cuda") ? at::kCUDA : at::kCPU);
+  count_meta_memory();
+  register_meta_kernels();
+  return at::kMeta;
+}
+
+// Of the right shape: the latents have no meaning anyhow.
+void set_prompt(Request& request, const WanModel& model, const at::Device& device) {
+  const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
+  request.prompt_embeds = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
+                                           : at::randn(shape, at::detail::createCPUGenerator(request.seed));
+  request.negative_prompt_embeds = request.prompt_embeds;
+}
+
+}  // namespace
+
+nlohmann::ordered_json emulate(const GenerateOptions& options) {
+  const c10::InferenceMode inference;
+  const bool shapes_only = options.mode == "trace";
+  const at::Device device = compute_device(options);
+  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+  const Stopwatch total;
+  const WanModel model(options.model, options.random_weights);
+  const auto strategy = find_strategy(options.strategy).make(options.strategy_options);
+  const Placement placement{device, parse_dtype(options.dtype)};
+  Request request = make_request(options, model);
+  set_prompt(request, model, device);
+  if (shapes_only)  // noise without memory
+    request.initial_noise = at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
+                                .expand({1, request.channels, request.latent_frames, request.latent_height,
+                                         request.latent_width});
+
+  const int64_t world_size = options.world_size;
+  std::vector<RankTrace> traces;
+  double load_s = 0;
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    Recorder recorder(device);
+    const auto comm = emulated_communicator(rank, world_size);
+    const auto title = fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.strategy, rank, world_size);
+    NullSink nowhere;
+    try {
+      RankResult result = run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
+      result.trace.timed = !shapes_only;
+      load_s = std::max(load_s, result.load_s);
+      traces.push_back(std::move(result.trace));
+    } catch (const c10::OutOfMemoryError& error) {
+      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+    }
+    if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+  }
+
+  auto record = result_header(options, model.name(), request.latent_frames, world_size);
+  record["kind"] = shapes_only ? "traced" : "emulated";
+  set_rank_fields(record, traces);
+  record["load_s"] = shapes_only ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(load_s);
+  record["total_s"] = total.seconds();
+  set_formula_fields(record, *strategy, request, model.transformer_config(),
+                     static_cast<int64_t>(c10::elementSize(placement.dtype)), world_size);
+  record["quality"] = nullptr;
+  record["status"] = "ok";
+  record["error"] = nullptr;
+  record["config"] = to_json(options);
+  record["config_hash"] = text_hash(record["config"].dump());
+  record["provenance"] = provenance(shapes_only ? at::Device(at::kCPU) : device);
+  if (!options.traces.empty()) write_traces(options.traces, traces, record);
+  return record;
+}
+
+}  // namespace dualparal

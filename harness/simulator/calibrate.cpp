@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/simulator/calibrate.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "runtime/errors.h"
+#include "runtime/files.h"
+
+namespace dualparal {
+namespace {
+
+using Kind = Event::Kind;
+
+// What time is a sum of: FLOPs of each kind, bytes, operations.
+constexpr size_t kTerms = 5;
+struct Sample {
+  std::array<double, kTerms> amount;
+  double seconds = 0, weight = 1;
+};
+
+std::array<double, kTerms> terms(const Work& w) {
+  return {w.matmul_flops, w.attention_flops, w.convolution_flops, w.moved_bytes, static_cast<double>(w.operations)};
+}
+
+double median(std::vector<double> values) {
+  check(!values.empty(), "median of nothing");
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+// Computations of the same work are one sample: their median, with the weight of all their time.
+std::vector<Sample> samples_of(const std::vector<TraceSet>& sets) {
+  std::vector<Sample> samples;
+  for (const TraceSet& set : sets) {
+    std::map<std::array<double, kTerms>, std::vector<double>> alike;
+    for (const RankTrace& rank : set.ranks)
+      for (const Event& e : rank.events)
+        if (e.kind == Kind::kCompute && e.work.operations > 0) alike[terms(e.work)].push_back(e.end_s - e.begin_s);
+    for (const auto& [amount, seconds] : alike)
+      if (const double typical = median(seconds); typical > 0)
+        samples.push_back({amount, typical, typical * static_cast<double>(seconds.size())});
+  }
+  return samples;
+}
+
+// Non-negative least squares of relative errors, by coordinate descent: a few unknowns, thousands of cheap rounds.
+template <size_t N>
+std::array<double, N> fit(const std::vector<std::array<double, N>>& rows, const std::vector<double>& weights) {
+  std::array<std::array<double, N>, N> products{};
+  std::array<double, N> targets{}, x{};
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (size_t i = 0; i < N; ++i) {
+      targets[i] += weights[r] * rows[r][i];
+      for (size_t j = 0; j < N; ++j) products[i][j] += weights[r] * rows[r][i] * rows[r][j];
+    }
+  for (int round = 0; round < 20000; ++round)
+    for (size_t i = 0; i < N; ++i) {
+      if (products[i][i] <= 0) continue;
+      double rest = targets[i];
+      for (size_t j = 0; j < N; ++j)
+        if (j != i) rest -= products[i][j] * x[j];
+      x[i] = std::max(0.0, rest / products[i][i]);
+    }
+  return x;
+}
+
+// Columns of similar size, or the descent would crawl.
+template <size_t N>
+std::array<double, N> fit_relative(const std::vector<std::array<double, N>>& amounts, const std::vector<double>& seconds,
+                                   const std::vector<double>& weights) {
+  std::array<double, N> scale{};
+  std::vector<std::array<double, N>> rows = amounts;
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (size_t i = 0; i < N; ++i) {
+      rows[r][i] /= seconds[r];
+      scale[i] = std::max(scale[i], rows[r][i]);
+    }
+  for (auto& row : rows)
+    for (size_t i = 0; i < N; ++i)
+      if (scale[i] > 0) row[i] /= scale[i];
+  auto x = fit(rows, weights);
+  for (size_t i = 0; i < N; ++i) x[i] = scale[i] > 0 ? x[i] / scale[i] : 0;
+  return x;
+}
+
+// Seconds of the messages whose receiver was waiting when they were sent, and of posting any.
+struct MessageTimes {
+  std::vector<std::array<double, 2>> amounts;  // 1, bytes
+  std::vector<double> seconds, posting;
+};
+
+void add_messages(const TraceSet& set, MessageTimes& out) {
+  std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<const Event*>> sends;
+  const auto ranks = static_cast<int64_t>(set.ranks.size());
+  for (int64_t rank = 0; rank < ranks; ++rank)
+    for (const Event& e : set.ranks[rank].events)
+      if (e.kind == Kind::kSend) {
+        sends[{rank, e.peer, e.channel}].push_back(&e);
+        out.posting.push_back(e.end_s - e.begin_s);
+      }
+  std::map<int64_t, std::vector<double>> by_bytes;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    std::map<std::pair<int64_t, Channel>, size_t> received;
+    for (const Event& e : set.ranks[rank].events) {
+      if (e.kind != Kind::kReceive) continue;
+      const size_t number = received[{e.peer, e.channel}]++;
+      const auto& sent = sends[{e.peer, rank, e.channel}];
+      if (number < sent.size() && e.begin_s <= sent[number]->begin_s)
+        by_bytes[e.bytes].push_back(e.end_s - sent[number]->begin_s);
+    }
+  }
+  for (const auto& [bytes, seconds] : by_bytes) {
+    out.amounts.push_back({1, static_cast<double>(bytes)});
+    out.seconds.push_back(median(seconds));
+  }
+}
+
+}  // namespace
+
+Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
+  Calibration result{.cluster = base};
+  check(!sets.empty(), "calibration: no traces");
+  const auto dtype = sets[0].run.at("dtype").get<std::string>();
+  for (const TraceSet& set : sets) {
+    check(set.run.at("dtype") == dtype, "calibration: traces in {} and {}; calibrate each on its own", dtype,
+          set.run.at("dtype").get<std::string>());
+    for (const RankTrace& rank : set.ranks) check(rank.timed, "calibration: a trace without times (mode trace)");
+  }
+  const auto samples = samples_of(sets);
+  check(!samples.empty(), "calibration: the traces carry no work; make them with `generate --traces`");
+  std::vector<std::array<double, kTerms>> amounts;
+  std::vector<double> seconds, weights;
+  for (const Sample& s : samples) {
+    amounts.push_back(s.amount);
+    seconds.push_back(s.seconds);
+    weights.push_back(s.weight);
+  }
+  const auto x = fit_relative(amounts, seconds, weights);
+  Cluster& c = result.cluster;
+  const auto rate = base.flops_per_s.find(dtype);
+  check(rate != base.flops_per_s.end(), "{}: device.flops_per_s has no {}", base.file, dtype);
+  // A kind of work that costs nothing beside the others has no rate to tell: a hundred times the described one.
+  const auto share = [](double per_unit, double peak) { return per_unit > 0 ? 1 / (per_unit * peak) : 100.0; };
+  c.efficiency = {.basis = "", .matmul = share(x[0], rate->second), .attention = share(x[1], rate->second),
+                  .convolution = share(x[2], rate->second), .memory = share(x[3], base.memory_bytes_per_s),
+                  .operation_s = x[4], .operation_overlaps = false};
+  std::vector<double> errors;
+  for (const Sample& s : samples) {
+    double modelled = 0;
+    for (size_t i = 0; i < kTerms; ++i) modelled += x[i] * s.amount[i];
+    errors.push_back(std::abs(modelled - s.seconds) / s.seconds);
+    result.computations += std::llround(s.weight / s.seconds);
+  }
+  result.median_error = median(errors);
+
+  MessageTimes messages;
+  for (const TraceSet& set : sets) add_messages(set, messages);
+  result.messages = static_cast<int64_t>(messages.posting.size());
+  if (messages.amounts.size() > 1) {
+    const auto link = fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
+    c.message_s = median(messages.posting);
+    c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
+    if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
+  }
+  c.efficiency.basis = fmt::format("calibrated in {} on {} computations and {} messages of {} runs; median error of a "
+                                   "computation {:.1f} %",
+                                   dtype, result.computations, result.messages, sets.size(), 100 * result.median_error);
+  return result;
+}
+
+std::string Calibration::text() const {
+  const Efficiency& e = cluster.efficiency;
+  return fmt::format("{}\n  shares of the described rates: matrix products {:.3f}, attention {:.3f}, convolutions {:.3f}, memory "
+                     "{:.3f}\n  {:.2f} us for each operation; messages: {:.1f} us to post, {:.1f} us latency, {:.3g} GB/s\n",
+                     e.basis, e.matmul, e.attention, e.convolution, e.memory, e.operation_s * 1e6, cluster.message_s * 1e6,
+                     cluster.device_link.latency_s * 1e6, cluster.device_link.bytes_per_s / 1e9);
+}
+
+std::string cluster_yaml(const Cluster& c) {
+  YAML::Emitter out;
+  out.SetDoublePrecision(6);
+  const auto number = [&](const char* key, double value) { out << YAML::Key << key << YAML::Value << value; };
+  const auto text = [&](const char* key, const std::string& value) {
+    out << YAML::Key << key << YAML::Value << YAML::DoubleQuoted << value;
+  };
+  const auto link = [&](const char* key, const LinkSpec& spec) {
+    if (spec.bytes_per_s == 0) return;
+    out << YAML::Key << key << YAML::Value << YAML::Flow << YAML::BeginMap;
+    number("bytes_per_s", spec.bytes_per_s);
+    number("latency_s", spec.latency_s);
+    out << YAML::EndMap;
+  };
+  out << YAML::Comment("SPDX-License-Identifier: Apache-2.0") << YAML::BeginMap;
+  text("name", c.name);
+  if (!c.description.empty()) text("description", c.description);
+  out << YAML::Key << "nodes" << YAML::Value << c.nodes << YAML::Key << "devices_per_node" << YAML::Value << c.devices_per_node;
+  out << YAML::Key << "device" << YAML::Value << YAML::BeginMap;
+  text("name", c.device_name);
+  if (c.device_memory_bytes > 0) out << YAML::Key << "memory_bytes" << YAML::Value << c.device_memory_bytes;
+  if (c.device_reserved_bytes > 0) out << YAML::Key << "reserved_bytes" << YAML::Value << c.device_reserved_bytes;
+  out << YAML::Key << "flops_per_s" << YAML::Value << YAML::Flow << YAML::BeginMap;
+  for (const auto& [dtype, rate] : c.flops_per_s) number(dtype.c_str(), rate);
+  out << YAML::EndMap;
+  number("memory_bytes_per_s", c.memory_bytes_per_s);
+  out << YAML::EndMap << YAML::Key << "efficiency" << YAML::Value << YAML::BeginMap;
+  text("basis", c.efficiency.basis);
+  number("matmul", c.efficiency.matmul);
+  number("attention", c.efficiency.attention);
+  number("convolution", c.efficiency.convolution);
+  number("memory", c.efficiency.memory);
+  number("operation_s", c.efficiency.operation_s);
+  out << YAML::Key << "operation_overlaps" << YAML::Value << c.efficiency.operation_overlaps;
+  out << YAML::EndMap << YAML::Key << "links" << YAML::Value << YAML::BeginMap;
+  link("device", c.device_link);
+  link("host", c.host_link);
+  link("node", c.node_link);
+  number("message_s", c.message_s);
+  out << YAML::EndMap;
+  if (!c.sources.empty()) out << YAML::Key << "sources" << YAML::Value << c.sources;
+  out << YAML::EndMap << YAML::Newline;
+  return out.c_str();
+}
+
+void run_calibrate(const CalibrateOptions& options) {
+  std::vector<TraceSet> sets;
+  for (const auto& folder : options.traces) sets.push_back(read_traces(folder));
+  const Calibration calibration = calibrate(sets, read_cluster(options.cluster));
+  fmt::print("{}", calibration.text());
+  write_file(options.output, cluster_yaml(calibration.cluster));
+  fmt::print("wrote {}\n", options.output.string());
+}
+
+}  // namespace dualparal

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "harness/rank_trace.h"
+#include "harness/simulator/cluster.h"
+
+namespace dualparal {
+
+struct Calibration {
+  Cluster cluster;  ///< with efficiency, and links where there were messages, as measured
+  int64_t computations = 0, messages = 0;  ///< that it was made from
+  double median_error = 0;  ///< of a computation's modelled time, relative
+  std::string text() const;
+};
+
+/// Fits `base`'s efficiency to the measured computations of all traces: seconds = sum of work of each kind / its rate, by
+/// least squares of relative errors with no rate below zero; and the links to the messages whose receiver was already
+/// waiting. Error if the traces carry no times or no work (`--traces` of a run notes both).
+Calibration calibrate(const std::vector<TraceSet>& traces, const Cluster& base);
+
+/// The cluster as a YAML file that read_cluster() reads.
+std::string cluster_yaml(const Cluster& cluster);
+
+struct CalibrateOptions {
+  std::vector<std::filesystem::path> traces;
+  std::filesystem::path cluster, output;
+};
+
+/// `dualparal calibrate`.
+void run_calibrate(const CalibrateOptions& options);
+
+}  // namespace dualparal

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/simulator/cluster.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <set>
+
+#include "runtime/errors.h"
+
+namespace dualparal {
+namespace {
+
+class ClusterReader {
+ public:
+  explicit ClusterReader(const std::filesystem::path& file) : file_(file.string()) {}
+
+  Cluster read() const {
+    YAML::Node root;
+    try {
+      root = YAML::LoadFile(file_);
+    } catch (const YAML::BadFile&) {
+      fail("{}: cannot read", file_);
+    } catch (const YAML::Exception& error) {
+      fail("{}:{}: not valid YAML: {}", file_, error.mark.line + 1, error.msg);
+    }
+    expect_keys(root, {"name", "description", "nodes", "devices_per_node", "device", "efficiency", "links", "sources"});
+    Cluster cluster;
+    cluster.file = file_;
+    cluster.name = text(root, "name");
+    if (root["description"]) cluster.description = text(root, "description");
+    cluster.nodes = whole(root, "nodes", 1);
+    cluster.devices_per_node = whole(root, "devices_per_node", 1);
+    read_device(required(root, "device"), cluster);
+    read_efficiency(required(root, "efficiency"), cluster.efficiency);
+    read_links(required(root, "links"), cluster);
+    if (root["sources"])
+      for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
+    check(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_, cluster.nodes);
+    return cluster;
+  }
+
+ private:
+  std::string at(const YAML::Node& node) const { return fmt::format("{}:{}", file_, node.Mark().line + 1); }
+
+  void expect_keys(const YAML::Node& node, const std::set<std::string>& keys) const {
+    check(node.IsMap(), "{}: expected a map with {}", at(node), fmt::join(keys, ", "));
+    for (const auto& item : node)
+      check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'; there are: {}", at(item.first),
+            item.first.as<std::string>(), fmt::join(keys, ", "));
+  }
+
+  YAML::Node required(const YAML::Node& node, const char* key) const {
+    check(bool(node[key]), "{}: '{}' is missing", at(node), key);
+    return node[key];
+  }
+
+  std::string text(const YAML::Node& node, const char* key) const {
+    const YAML::Node value = required(node, key);
+    check(value.IsScalar() && !value.as<std::string>().empty(), "{}: '{}' expected a text", at(value), key);
+    return value.as<std::string>();
+  }
+
+  // A positive number; zero is accepted where there is a fallback.
+  double number(const YAML::Node& node, const char* key, std::optional<double> fallback = {}) const {
+    if (fallback && !node[key]) return *fallback;
+    const YAML::Node value = required(node, key);
+    double result = 0;
+    check(value.IsScalar() && YAML::convert<double>::decode(value, result) && result >= 0 && (fallback || result > 0),
+          "{}: '{}' expected a {} number", at(value), key, fallback ? "non-negative" : "positive");
+    return result;
+  }
+
+  int64_t whole(const YAML::Node& node, const char* key, int64_t minimum) const {
+    const double value = number(node, key);
+    check(value >= static_cast<double>(minimum) && value == std::floor(value), "{}: '{}' expected a whole number of at least {}",
+          at(node[key]), key, minimum);
+    return static_cast<int64_t>(value);
+  }
+
+  void read_device(const YAML::Node& node, Cluster& cluster) const {
+    expect_keys(node, {"name", "memory_bytes", "reserved_bytes", "flops_per_s", "memory_bytes_per_s"});
+    cluster.device_name = text(node, "name");
+    cluster.device_memory_bytes = std::llround(number(node, "memory_bytes", 0));
+    cluster.device_reserved_bytes = std::llround(number(node, "reserved_bytes", 0));
+    cluster.memory_bytes_per_s = number(node, "memory_bytes_per_s");
+    const YAML::Node rates = required(node, "flops_per_s");
+    expect_keys(rates, {"fp32", "bf16", "fp16"});
+    for (const auto& item : rates) {
+      const auto dtype = item.first.as<std::string>();
+      cluster.flops_per_s[dtype] = number(rates, dtype.c_str());
+    }
+  }
+
+  void read_efficiency(const YAML::Node& node, Efficiency& e) const {
+    expect_keys(node, {"basis", "matmul", "attention", "convolution", "memory", "operation_s", "operation_overlaps"});
+    e.basis = text(node, "basis");
+    check(e.basis.starts_with("assumed") || e.basis.starts_with("calibrated"),
+          "{}: 'basis' expected 'assumed ...' or 'calibrated ...'", at(node["basis"]));
+    e.matmul = number(node, "matmul");
+    e.attention = number(node, "attention");
+    e.convolution = number(node, "convolution", 1);
+    e.memory = number(node, "memory");
+    e.operation_s = number(node, "operation_s", 0);
+    if (node["operation_overlaps"])
+      check(YAML::convert<bool>::decode(node["operation_overlaps"], e.operation_overlaps), "{}: expected true or false",
+            at(node["operation_overlaps"]));
+  }
+
+  void read_links(const YAML::Node& node, Cluster& cluster) const {
+    expect_keys(node, {"device", "host", "node", "message_s"});
+    cluster.device_link = link(required(node, "device"));
+    if (node["host"]) cluster.host_link = link(node["host"]);
+    if (node["node"]) cluster.node_link = link(node["node"]);
+    cluster.message_s = number(node, "message_s", 0);
+  }
+
+  LinkSpec link(const YAML::Node& node) const {
+    expect_keys(node, {"bytes_per_s", "latency_s"});
+    return {number(node, "bytes_per_s"), number(node, "latency_s", 0)};
+  }
+
+  std::string file_;
+};
+
+}  // namespace
+
+double Cluster::compute_seconds(const Work& work, const std::string& dtype) const {
+  const auto rate = flops_per_s.find(dtype);
+  check(rate != flops_per_s.end(), "{}: device.flops_per_s has no {}", file, dtype);
+  const double device = work.matmul_flops / (rate->second * efficiency.matmul) +
+                        work.attention_flops / (rate->second * efficiency.attention) +
+                        work.convolution_flops / (rate->second * efficiency.convolution) +
+                        work.moved_bytes / (memory_bytes_per_s * efficiency.memory);
+  const double host = static_cast<double>(work.operations) * efficiency.operation_s;
+  return efficiency.operation_overlaps ? std::max(device, host) : device + host;
+}
+
+Cluster read_cluster(const std::filesystem::path& file) { return ClusterReader(file).read(); }
+
+}  // namespace dualparal

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replays what ranks do on a described cluster, with SimGrid: transfers share links, ranks wait for each other.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "harness/rank_trace.h"
+#include "harness/simulator/cluster.h"
+
+namespace dualparal {
+
+/// Seconds that a rank's computation takes.
+using ComputeSeconds = std::function<double(const Event&)>;
+
+/// The same events with the times that they have on the cluster, from 0 on. Rank r runs on device r; with more ranks
+/// than devices, several share one. Sends start at once and go on beside computation; a receive ends when all bytes are
+/// there. Error if the ranks' messages do not match: a rank would wait for ever.
+std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                              const ComputeSeconds& compute_seconds);
+
+}  // namespace dualparal

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/simulator/simulate.h"
+
+#include <algorithm>
+
+#include "harness/provenance.h"
+#include "harness/rank_figures.h"
+#include "harness/result_figures.h"
+#include "harness/simulator/replay.h"
+#include "runtime/errors.h"
+#include "runtime/files.h"
+
+namespace dualparal {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+// Ranks that share a device share its memory.
+std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  if (cluster.device_memory_bytes == 0) return "";
+  const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
+  for (int64_t device = 0; device < cluster.devices(); ++device) {
+    int64_t needed = 0;
+    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) needed += traces[rank].peak_memory_bytes;
+    if (needed > available)
+      return fmt::format("out of memory: rank {} needs {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
+                         device, gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
+                         gib(cluster.device_reserved_bytes));
+  }
+  return "";
+}
+
+ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
+  const bool timed = std::all_of(traces.ranks.begin(), traces.ranks.end(), [](const RankTrace& r) { return r.timed; });
+  const std::string compute = options.compute.empty() ? (timed ? "measured" : "model") : options.compute;
+  check_usage(compute == "model" || compute == "measured", "--compute: expected model or measured, got '{}'", compute);
+  check(compute == "model" || timed, "--compute measured: {} was traced without times; only model is possible",
+        options.traces.string());
+  if (compute == "measured") return [](const Event& event) { return event.end_s - event.begin_s; };
+  const auto counted = [](const RankTrace& rank) { return rank.work().operations > 0; };
+  check(std::all_of(traces.ranks.begin(), traces.ranks.end(), counted), "{}: a rank's trace holds no work to model",
+        options.traces.string());
+  return [&cluster, dtype = traces.run["dtype"].get<std::string>()](const Event& event) {
+    return cluster.compute_seconds(event.work, dtype);
+  };
+}
+
+}  // namespace
+
+Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster) {
+  Json record = traces.run;
+  record["source_kind"] = record.at("kind");
+  record["kind"] = "simulated";
+  record["cluster"] = {{"name", cluster.name},
+                       {"nodes", cluster.nodes},
+                       {"devices_per_node", cluster.devices_per_node},
+                       {"device", cluster.device_name},
+                       {"device_memory_bytes", cluster.device_memory_bytes},
+                       {"efficiency", cluster.efficiency.basis},
+                       {"file_hash", text_hash(read_file(cluster.file))}};
+  for (const char* field : {"text_encode_s", "load_s", "decode_s", "total_s", "text_peak_memory_bytes",
+                            "decode_peak_memory_bytes", "peak_resident_bytes", "quality"})
+    record[field] = nullptr;
+  set_rank_fields(record, replayed);
+  const std::string failure = memory_failure(replayed, cluster);
+  record["status"] = failure.empty() ? "ok" : "failed";
+  record["error"] = failure.empty() ? Json(nullptr) : Json(failure);
+  record["latency_without_memory_limit_s"] = record["latency_s"];
+  if (!failure.empty()) record["latency_s"] = record["first_block_s"] = nullptr;
+  return record;
+}
+
+void run_simulate(const SimulateOptions& options) {
+  const Cluster cluster = read_cluster(options.cluster);
+  const TraceSet traces = read_traces(options.traces);
+  const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
+  const Json record = simulated_record(traces, replayed, cluster);
+  if (!options.timeline.empty()) write_file(options.timeline, chrome_trace(replayed).dump());
+  if (!options.result.empty()) append_line(options.result, record.dump());
+  if (!options.quiet) {
+    const double latency = record["latency_without_memory_limit_s"];
+    fmt::print("simulated {} on {} ({} ranks, {} frames): {:.3f} s, first latents after {:.3f} s, idle {:.1f} %, "
+               "peak memory {:.2f} GiB\n",
+               record["strategy"].get<std::string>(), cluster.name, record["world_size"].get<int64_t>(),
+               record["frames"].get<int64_t>(), latency,
+               record["first_block_s"].is_null() ? latency : record["first_block_s"].get<double>(),
+               100 * record["bubble_ratio"].get<double>(), gib(record["peak_memory_bytes"].get<int64_t>()));
+  }
+  check(record["status"] == "ok", "{}", record["error"].is_string() ? record["error"].get<std::string>() : "");
+}
+
+}  // namespace dualparal

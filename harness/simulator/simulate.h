@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "harness/rank_trace.h"
+#include "harness/simulator/cluster.h"
+
+namespace dualparal {
+
+struct SimulateOptions {
+  std::filesystem::path traces, cluster;
+  std::string compute;   ///< "measured", "model", or empty: measured where the traces have times
+  std::string result;    ///< file to append the result line to
+  std::string timeline;  ///< Chrome trace
+  bool quiet = false;
+};
+
+/// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that need more memory
+/// than their device has make it a failed one, whose latency is null.
+nlohmann::ordered_json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed,
+                                        const Cluster& cluster);
+
+/// `dualparal simulate`. Throws Error after writing the line if the ranks do not fit into memory.
+void run_simulate(const SimulateOptions& options);
+
+}  // namespace dualparal

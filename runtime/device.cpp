@@ -28,6 +28,8 @@ std::string cuda_device_name(int index) {
   return name;
 }
 
+}  // namespace
+
 void load_cuda_backend() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -36,8 +38,6 @@ void load_cuda_backend() {
            "or use --device cpu", dlerror());
   });
 }
-
-}  // namespace
 
 at::Device parse_device(const std::string& name) {
   const bool is_cuda = name == "cuda" || name.starts_with("cuda:");
@@ -74,7 +74,9 @@ std::string dtype_name(at::ScalarType dtype) {
 
 void synchronize(const at::Device& device) {
   if (device.is_cpu()) return;
-  c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  // Not the whole device: messages that were posted ahead run on streams of their own until their peer sends.
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  guard.synchronizeStream(guard.getStream(device));
 }
 
 std::string device_description(const at::Device& device) {

@@ -152,7 +152,18 @@ BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
   BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
 }
 
-BOOST_DATA_TEST_CASE(micro_batches_change_nothing, data::make({1, 2, 3}), ranks) {
+BOOST_DATA_TEST_CASE(any_number_of_frames, data::make({81, 85, 301, 513, 1025}), frames) {
+  const Request request = ranks_request((frames - 1 + 3) / 4 + 1, 2);
+  const OptionValues options{{"block-frames", "8"}, {"context-frames", "4"}};
+  const auto run = [&](int64_t ranks) {
+    return denoise_on_ranks(dualparal_strategy(), options, request, ranks, with_layers(3));
+  };
+  const at::Tensor alone = run(1);
+  BOOST_TEST(alone.size(2) == request.latent_frames);
+  BOOST_TEST(identical(run(3), alone));
+}
+
+BOOST_DATA_TEST_CASE(micro_batches_change_nothing, data::make({1, 2, 3, 4, 8}), ranks) {
   const Request request = ranks_request(13);
   const at::Tensor whole = denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, 1, kConfig);
   const at::Tensor halves =
@@ -168,20 +179,20 @@ BOOST_DATA_TEST_CASE(delays_change_nothing, data::make({1, 2}), seed) {
   BOOST_TEST(identical(late, alone));
 }
 
-BOOST_AUTO_TEST_CASE(bf16_agrees_on_ranks) {
+BOOST_DATA_TEST_CASE(bf16_agrees_on_ranks, data::make({2, 3, 4, 8}), ranks) {
   const Request request = ranks_request(13);
   const auto run = [&](int64_t ranks) {
     return denoise_on_ranks(dualparal_strategy(), options_of(kVariants[0]), request, ranks, kConfig, at::kBFloat16);
   };
-  BOOST_TEST(relative_error(run(3), run(1)) < 2e-2);
+  BOOST_TEST(relative_error(run(ranks), run(1)) < 2e-2);
 }
 
-BOOST_AUTO_TEST_CASE(one_block_equals_single) {
+BOOST_DATA_TEST_CASE(one_block_equals_single, data::make({1, 2, 3, 4, 8}), ranks) {
   Request request = ranks_request(4);
   request.initial_noise = randn({1, 16, 4, 4, 6}, 9);
   const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, kConfig);
   const at::Tensor actual = denoise_on_ranks(dualparal_strategy(), {{"block-frames", "4"}, {"context-frames", "2"}},
-                                             request, 2, kConfig);
+                                             request, ranks, kConfig);
   BOOST_TEST(relative_error(actual, expected) < 1e-5);
 }
 

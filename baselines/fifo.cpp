@@ -67,6 +67,7 @@ class Fifo final : public Strategy {
     const auto windows = queue_windows(steps, window, lookahead_);
     const int64_t active = std::min<int64_t>(context.comm.world_size(), static_cast<int64_t>(windows.size()));
     const int64_t rank = context.comm.rank();
+    context.comm.connect(neighbour_links(active));
     const int64_t all = iterations(request.latent_frames, steps, window);
     const TextContext text = model.text_context(guidance_batch(request));
     LocalAttention attention;

@@ -83,6 +83,7 @@ class SequenceParallel final : public Strategy {
     if (halves) prompts = prompts.slice(0, half, half + 1);
     const TextContext text = model.text_context(prompts);
 
+    context.comm.connect(all_links(context.comm.world_size()));
     Exchange exchange(context.comm, context.recorder);
     SequenceAttention attention(exchange, group, shares);
     for (int64_t step = 0; step < schedule.steps(); ++step) {

@@ -171,6 +171,7 @@ class VideoInfinity final : public Strategy {
     at::Tensor latents = frame_noise(request, clips[rank].begin, clips[rank].end).to(model.device());
     const TokenGrid grid = model.grid(latents.sizes());
     const RotaryTable rotary = model.rotary().table(grid, clips[rank].begin, model.device());
+    context.comm.connect(all_links(ranks));
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights, rank, grid.frame_tokens());
 

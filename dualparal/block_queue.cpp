@@ -18,7 +18,10 @@ bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
 Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
   Window window;
   window.own = blocks[entry.block].frames();
-  if (entry.block > 0) window.previous = std::min(options.context_frames, blocks[entry.block - 1].frames());
+  if (entry.block > 0) {
+    const int64_t seen = std::min(options.context_frames, blocks[entry.block - 1].frames());
+    (options.previous_cached ? window.previous_cached : window.previous) = seen;
+  }
   if (!options.feature_cache && has_next(blocks, entry))
     window.next = std::min(options.context_frames, blocks[entry.block + 1].frames());
   return window;

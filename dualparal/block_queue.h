@@ -18,14 +18,17 @@ struct ContextOptions {
   int64_t context_frames = 0;     ///< of either side
   bool feature_cache = true;      ///< next block by cached keys and values; else by its frames, recomputed
   bool matched_previous = false;  ///< previous block at this block's own noise level; else one update ahead
+  bool previous_cached = false;   ///< previous block by cached keys and values; only with matched_previous
 
   /// Whether a window waits for the last update of the block before.
   bool previous_updated() const { return context_frames > 0 && !matched_previous; }
 };
 
-/// Frames of a block's window: [previous context | own | next context]; the last part only without feature cache.
+/// Frames of a block's window: [previous context | own | next context]; the first part not if it is cached, the last
+/// part only without feature cache.
 struct Window {
   int64_t previous = 0, own = 0, next = 0;
+  int64_t previous_cached = 0;  ///< frames before the window that are seen by their cached keys and values
   int64_t frames() const { return previous + own + next; }
 };
 Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);

@@ -17,7 +17,7 @@ class DualParal final : public Strategy {
   explicit DualParal(const OptionValues& options)
       : block_frames_(std::stol(options.at("block-frames"))),
         context_{std::stol(options.at("context-frames")), options.at("feature-cache") == "on",
-                 options.at("previous-context") == "matched"},
+                 options.at("previous-context") != "synchronous", options.at("previous-context") == "matched_kv"},
         noise_sharing_(options.at("noise-sharing") == "on"),
         micro_batches_(std::stol(options.at("guidance-micro-batches"))) {
     check_usage(context_.context_frames <= block_frames_,
@@ -46,12 +46,15 @@ class DualParal final : public Strategy {
   AnalyticCost analytic_cost(const Request& request, const Workload& work, int64_t world_size) const override {
     const auto all = blocks(request);
     double hops = 0, back = 0, seen = 0;  // in tokens
-    for (const QueueEntry& entry : make_queue(static_cast<int64_t>(all.size()), work.steps)) {
+    const auto count = static_cast<int64_t>(all.size());
+    // With matched_kv, the last frames of as many blocks as the queue holds.
+    const int64_t kept = context_.previous_cached ? context_.context_frames * std::min(count - 1, work.steps) : 0;
+    for (const QueueEntry& entry : make_queue(count, work.steps)) {
       const Window window = window_of(all, entry, context_);
       hops += static_cast<double>(window.frames() * work.frame_tokens);
       back += static_cast<double>(window.own * work.frame_tokens);
       const int64_t cached = context_.feature_cache ? context_.context_frames : 0;
-      seen = std::max(seen, static_cast<double>((window.frames() + cached) * work.frame_tokens));
+      seen = std::max(seen, static_cast<double>((window.frames() + cached + kept) * work.frame_tokens));
     }
     const double sent = work.hidden_bytes(hops) * static_cast<double>(world_size - 1) +
                         (world_size > 1 ? back * static_cast<double>(work.token_bytes) : 0);
@@ -73,7 +76,8 @@ class DualParal final : public Strategy {
     std::vector<StageJob> jobs;
     for (const QueueEntry& entry : order) {
       const Window window = window_of(all_blocks, entry, context_);
-      jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own});
+      jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own,
+                      window.previous_cached});
     }
     PipelineStage stage(context, request, schedule, jobs, micro_batches_);
     BlockQueue queue(all_blocks, context_, schedule.steps(),
@@ -97,7 +101,7 @@ class DualParal final : public Strategy {
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        begin_job(cache, stage, jobs[position], entry);
+        begin_job(cache, stage, jobs[position], entry, entry.block + 1 == static_cast<int64_t>(all_blocks.size()));
       }
       at::Tensor window;
       if (stage.first()) {
@@ -117,12 +121,16 @@ class DualParal final : public Strategy {
     return make_blocks(request.latent_frames, block_frames_, context_.context_frames);
   }
 
-  // Keys and values are kept if the block before this one follows in the same iteration.
-  void begin_job(FeatureCache& cache, const PipelineStage& stage, const StageJob& job, const QueueEntry& entry) const {
+  // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
+  // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
+  void begin_job(FeatureCache& cache, const PipelineStage& stage, const StageJob& job, const QueueEntry& entry,
+                 bool last_block) const {
     const bool followed = entry.block > 0 && entry.age + 1 < stage.steps();
-    const int64_t own = job.keep_end - job.keep_begin;
-    const int64_t kept = context_.feature_cache && followed ? std::min(context_.context_frames, own) : 0;
-    cache.begin_job(stage.grid(job), job.keep_begin, job.keep_begin + kept);
+    const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
+    FeatureCache::Job next{.grid = stage.grid(job), .block = entry.block, .first_position = job.first_position};
+    if (context_.feature_cache && followed) next.head = {job.keep_begin, job.keep_begin + kept};
+    if (context_.previous_cached && !last_block) next.tail = {job.keep_end - kept, job.keep_end};
+    cache.begin_job(next);
   }
 
   int64_t block_frames_;
@@ -140,8 +148,8 @@ StrategyEntry dualparal_strategy() {
                       {"context-frames", "latent frames seen of the block before, and of the block behind", "4", {}, 0},
                       {"feature-cache", "block behind: cached keys and values (on), or recomputed (off)", "on", {"on", "off"}},
                       {"noise-sharing", "initial noise of all blocks from one pool", "on", {"on", "off"}},
-                      {"previous-context", "latents of the block before: one update ahead, or at the same noise level",
-                       "synchronous", {"synchronous", "matched"}},
+                      {"previous-context", "block before: latents one update ahead, at the same noise level, or cached keys and "
+                       "values at the same noise level", "synchronous", {"synchronous", "matched", "matched_kv"}},
                       {"guidance-micro-batches", "conditional and unconditional halves as 1 batch or 2 micro-batches",
                        "1", {"1", "2"}}},
           .make = [](const OptionValues& options) { return std::make_unique<DualParal>(options); },

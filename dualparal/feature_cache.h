@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention that also sees the next block's first frames, through keys and values kept from the moment when that
-// block went through the same layer, earlier in the same iteration.
+// Self-attention that also sees frames of neighbouring blocks that are no queries of its own, through keys and values
+// kept from the moment when those blocks went through the same layer: the next block's first frames, kept earlier in the
+// same iteration, and with `matched_kv` the previous block's last frames, kept in the iteration before.
 #pragma once
 
 #include <map>
 
 #include "model/rotary.h"
 #include "model/self_attention.h"
+#include "strategy/shares.h"
 
 namespace dualparal {
 
@@ -16,25 +18,38 @@ class FeatureCache final : public SelfAttention {
     at::Tensor key;    ///< [batch, cached tokens, heads, head_dim] normalised, rotary embedding not applied
     at::Tensor value;  ///< [batch, cached tokens, heads, head_dim]
   };
+  using Layers = std::map<int64_t, KeyValue>;
+
+  /// What attend() will be called for next.
+  struct Job {
+    TokenGrid grid = {};         ///< of the window
+    int64_t block = 0;
+    int64_t first_position = 0;  ///< temporal position of the window's first frame: frames seen before it
+    Share head = {};             ///< frames of the window whose keys and values the job after this one sees behind its own
+    Share tail = {};             ///< those that the next block sees before its own, in the next iteration
+  };
 
   explicit FeatureCache(const RotaryEmbedding& rotary) : rotary_(rotary) {}
 
-  /// The job that attend() will be called for next. grid: its window; of whose frames [store_begin, store_end) the
-  /// keys and values are kept for the job after it (none if empty).
-  void begin_job(const TokenGrid& grid, int64_t store_begin, int64_t store_end);
-  /// A new iteration: the block at the tail sees no next block.
-  void clear() { layers_.clear(); }
+  void begin_job(const Job& job) { job_ = job; }
+  /// A new iteration: the block at the tail of the queue sees no next block.
+  void clear() { heads_.clear(); }
 
   at::Tensor attend(const AttentionInput& input) override;
 
-  /// What is kept, by layer.
-  const std::map<int64_t, KeyValue>& layers() const { return layers_; }
+  /// What is kept for the next job, by layer.
+  const Layers& heads() const { return heads_; }
+  /// What is kept for the next iteration, by block and layer. Each is used once.
+  const std::map<int64_t, Layers>& tails() const { return tails_; }
 
  private:
+  KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Share& frames) const;
+  void rotate_(at::Tensor& key, int64_t first_frame);
+
   const RotaryEmbedding& rotary_;
-  TokenGrid grid_;
-  int64_t store_begin_ = 0, store_end_ = 0;
-  std::map<int64_t, KeyValue> layers_;
+  Job job_;
+  Layers heads_;
+  std::map<int64_t, Layers> tails_;
   std::map<std::pair<int64_t, int64_t>, RotaryTable> tables_;  // by first position and number of cached frames
 };
 

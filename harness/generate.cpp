@@ -21,6 +21,7 @@
 #include "runtime/errors.h"
 #include "runtime/files.h"
 #include "runtime/memory.h"
+#include "runtime/nccl_communicator.h"
 #include "runtime/nvtx.h"
 #include "runtime/rank_group.h"
 #include "strategy/noise.h"
@@ -222,15 +223,17 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
     if (!options.quiet) print_summary(options, record);
     return;
   }
+  if (options.backend == "nccl") find_nccl_module();
   if (!environment && world_size > 1) return launch_ranks(arguments, world_size);
 
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  if (options.backend == "nccl") load_nccl_module();
   const at::Device device = rank_device(options, environment);
   Recorder recorder(device);
   nlohmann::ordered_json record;
   {
-    RankGroup group(environment, {std::chrono::seconds(options.timeout_s), options.backend}, recorder);
+    RankGroup group(environment, {std::chrono::seconds(options.timeout_s), options.backend, device}, recorder);
     try {
       record = generate(options, recorder, group, device);
     } catch (const std::exception& error) {

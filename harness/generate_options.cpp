@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "model/config_reader.h"
 #include "model/sampler.h"
+#include "runtime/nccl_communicator.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -68,7 +69,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   group = "Strategy";
   flag("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
   flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(CLI::PositiveNumber);
-  flag("--backend", o.backend, "gloo: how ranks exchange tensors")->capture_default_str();
+  flag("--backend", o.backend, "how ranks exchange tensors: gloo (TCP, through host memory) or nccl (one GPU per rank)")->capture_default_str();
   flag("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -125,7 +126,7 @@ void resolve_generate_options(GenerateOptions& o) {
   if (!o.flow_shift) o.flow_shift = scheduler.flow_shift;
   if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
   parse_sampler(o.sampler);
-  check_usage(o.backend == "gloo", "--backend: expected gloo (nccl is not in this version), got '{}'", o.backend);
+  check_backend(o.backend, o.device);
   check_usage(o.mode == "run" || o.mode == "emulate" || o.mode == "trace",
               "--mode: expected run, emulate or trace, got '{}'", o.mode);
   check_usage(o.mode != "run" || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");

@@ -32,6 +32,7 @@ struct Child {
   pid_t pid = 0;
   int errors = -1;     // read end of its standard error
   bool running = true;
+  bool killed = false;  // by this process
   std::string line;    // begun, not yet ended
   std::string error;   // its "error:" line
 };
@@ -94,7 +95,7 @@ void pass_on(Child& child) {
       if (child.line.starts_with("error: "))
         child.error = child.line.substr(7, child.line.size() - 8);
       else
-        fmt::print(stderr, "{}{}", child.rank == 0 ? "" : fmt::format("[rank {}] ", child.rank), child.line);
+        std::fputs(((child.rank == 0 ? "" : fmt::format("[rank {}] ", child.rank)) + child.line).c_str(), stderr);
       child.line.clear();
     }
 }
@@ -125,7 +126,10 @@ class Supervisor {
       if (caught_signal && !stopping_) stop(fmt::format("told to stop ({})", strsignal(caught_signal)), SIGTERM);
       if (stopping_ && Clock::now() > deadline_)
         for (Child& child : children_)
-          if (child.running) kill(child.pid, SIGKILL);
+          if (child.running) {
+            child.killed = true;
+            kill(child.pid, SIGKILL);
+          }
     }
     if (usage_ && !cause_.empty()) throw UsageError(cause_);
     if (!cause_.empty()) throw Error(cause_);
@@ -144,7 +148,9 @@ class Supervisor {
     child.running = false;
     pass_on(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-    if (stopping_ && WIFSIGNALED(status)) return;
+    // Others may have noticed a killed rank before this process has: then it knows better than they do why.
+    const bool first_hand = WIFSIGNALED(status) && !child.killed && cause_.starts_with(lost_rank(child.rank));
+    if (stopping_ && WIFSIGNALED(status) && !first_hand) return;
     std::string failure = child.error;
     if (WIFSIGNALED(status)) {
       const auto last = read_heartbeat(*store_.store, child.rank);
@@ -156,7 +162,11 @@ class Supervisor {
       failure = fmt::format("rank {} ended with exit code {} and said nothing", child.rank, WEXITSTATUS(status));
     }
     usage_ = usage_ || (WIFEXITED(status) && WEXITSTATUS(status) == 2);
-    if (!stopping_) stop(report_failure(*store_.store, failure), 0);
+    if (first_hand) cause_ = failure;
+    if (!stopping_) {
+      const std::string first = report_failure(*store_.store, failure);
+      stop(WIFSIGNALED(status) && first.starts_with(lost_rank(child.rank)) ? failure : first, 0);
+    }
   }
 
   // The ranks read the failure in the store and end; who does not is killed when the grace is over.

@@ -30,7 +30,7 @@ void print_strategies() {
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 int report_error(const std::string& message, int code) {
-  fmt::print(stderr, "error: {}\n", message);
+  std::fputs(fmt::format("error: {}\n", message).c_str(), stderr);  // the terminal may be gone
   return code;
 }
 

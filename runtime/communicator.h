@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +16,13 @@ namespace dualparal {
 /// Messages between two ranks keep their order within a channel, never across channels: the two directions of a
 /// pipeline of two ranks must not wait for each other.
 enum class Channel { kForward = 1, kReturn = 2 };
+
+/// A one-way path between two ranks.
+struct Link {
+  int64_t from = 0, to = 0;
+  Channel channel = Channel::kForward;
+  auto operator<=>(const Link&) const = default;
+};
 
 /// A transfer under way. It keeps its tensors alive.
 class Transfer {
@@ -30,6 +38,10 @@ class Communicator {
   virtual int64_t rank() const = 0;
   virtual int64_t world_size() const = 0;
 
+  /// Announces every link that will be used, by any rank: all ranks call this at the same point, with the same list in
+  /// the same order. A communicator that has to open connections opens them here, outside of what is timed; links that
+  /// are open already stay so.
+  virtual void connect(const std::vector<Link>& links) {}
   /// `tensor` must not change until the transfer has been waited for.
   virtual std::unique_ptr<Transfer> send(const at::Tensor& tensor, int64_t to, Channel channel) = 0;
   /// Fills `target`, which has the shape and dtype that the sender sends.
@@ -40,6 +52,13 @@ class Communicator {
   /// Every rank's text, by rank, on every rank. For what is agreed on once, not for the steady state.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
 };
+
+/// The links of a pipeline: every rank to the next, and the last back to the first.
+std::vector<Link> pipeline_links(int64_t world_size);
+/// Every rank to the next one and to the one before, without closing the ring.
+std::vector<Link> neighbour_links(int64_t world_size);
+/// Every rank to every other.
+std::vector<Link> all_links(int64_t world_size);
 
 /// One rank alone: nothing can be sent.
 std::unique_ptr<Communicator> lone_communicator();

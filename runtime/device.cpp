@@ -30,6 +30,8 @@ std::string cuda_device_name(int index) {
 
 at::DeviceType traced_device = at::kCPU;
 
+}  // namespace
+
 void load_cuda_backend() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -38,8 +40,6 @@ void load_cuda_backend() {
            "or use --device cpu", dlerror());
   });
 }
-
-}  // namespace
 
 at::Device parse_device(const std::string& name) {
   const bool is_cuda = name == "cuda" || name.starts_with("cuda:");
@@ -80,7 +80,9 @@ at::DeviceType runs_on(const at::Tensor& tensor) { return tensor.is_meta() ? tra
 
 void synchronize(const at::Device& device) {
   if (device.is_cpu() || device.is_meta()) return;
-  c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  // Not the whole device: messages that were posted ahead run on streams of their own until their peer sends.
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  guard.synchronizeStream(guard.getStream(device));
 }
 
 std::string device_description(const at::Device& device) {

@@ -8,6 +8,9 @@
 
 namespace dualparal {
 
+/// Loads LibTorch's CUDA backend, once per process. Error if it cannot be loaded.
+void load_cuda_backend();
+
 /// "cpu", "cuda" or "cuda:K". Asking for a CUDA device loads LibTorch's CUDA backend (once per process).
 /// Throws Error when the backend or the device is not there.
 at::Device parse_device(const std::string& name);
@@ -22,7 +25,8 @@ void set_traced_device(at::DeviceType type);
 /// Where a tensor's operations run, or would run if it is a meta tensor.
 at::DeviceType runs_on(const at::Tensor& tensor);
 
-/// Waits until the device has done all that it was given. Nothing to do on a CPU.
+/// Waits until the device has done all that the calling thread's current stream was given, which is all but messages
+/// under way. Nothing to do on a CPU, or with shapes alone.
 void synchronize(const at::Device& device);
 
 /// Model name of the device, for instance "NVIDIA H100 80GB HBM3", or the processor's name.

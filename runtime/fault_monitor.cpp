@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "runtime/errors.h"
@@ -15,14 +16,18 @@ namespace dualparal {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
 constexpr auto kBeat = 200ms;
-constexpr auto kSilence = 1500ms;  // a rank that has not said anything for so long does not run any more
-constexpr auto kPatience = 3000ms;  // how long the cause of a symptom is looked for
+// How long the cause of a symptom is looked for. A rank that says nothing in all that time does not run any more; a busy
+// machine can keep one from saying anything for a second.
+constexpr auto kPatience = 3000ms;
+constexpr auto kFarewell = 10s;  // at most, for all ranks to have read why they end
 
 volatile std::sig_atomic_t caught_signal = 0;
 
 std::string heartbeat_key(int64_t rank) { return fmt::format("heartbeat/{}", rank); }
+std::string farewell_key(int64_t rank) { return fmt::format("farewell/{}", rank); }
 constexpr const char* kFailureKey = "failure";
 
 std::vector<uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
@@ -46,6 +51,8 @@ std::string report_failure(c10d::Store& store, const std::string& failure) {
   const auto first = store.compareSet(kFailureKey, {}, bytes(failure));
   return {first.begin(), first.end()};
 }
+
+std::string lost_rank(int64_t rank) { return fmt::format("rank {} does not run any more", rank); }
 
 std::optional<std::string> read_failure(c10d::Store& store) { return read_key(store, kFailureKey); }
 
@@ -79,6 +86,8 @@ void FaultMonitor::watch() {
           end_(*failure);
           return;
         }
+    } catch (const std::bad_alloc&) {
+      // No memory: the main thread will say so, for now the rank lives.
     } catch (const std::exception&) {
       if (!stop_ && !explaining_)
         end_(fmt::format("rank {} lost the rendezvous store while {}: the launcher, or rank 0, has ended", rank_,
@@ -102,41 +111,57 @@ std::string FaultMonitor::explain(const std::exception& error) {
 }
 
 std::string FaultMonitor::find_cause(int64_t peer, const std::string& own) {
-  using Clock = std::chrono::steady_clock;
   const auto started = Clock::now();
-  std::vector<int64_t> first_count(world_size_, -1);
-  const auto beats = [&] {
-    std::vector<std::optional<Heartbeat>> all;
-    for (int64_t r = 0; r < world_size_; ++r) all.push_back(read_heartbeat(*store_, r));
-    return all;
-  };
-  const auto before = beats();
-  while (Clock::now() - started < kSilence) {
-    if (const auto failure = read_failure(*store_)) return *failure;
-    std::this_thread::sleep_for(kBeat / 2);
-  }
-  const auto after = beats();
-  for (int64_t r = 0; r < world_size_; ++r)
-    if (r != rank_ && before[r] && after[r] && before[r]->count == after[r]->count)
-      return report_failure(*store_, fmt::format("rank {} does not run any more (killed, stopped or cut off); the last "
-                                                 "that is known of it: {}", r, after[r]->activity));
+  const auto before = heartbeats();
   while (Clock::now() - started < kPatience) {
     if (const auto failure = read_failure(*store_)) return *failure;
     std::this_thread::sleep_for(kBeat / 2);
   }
-  // Everybody lives. Who is waited for, and does not wait itself?
+  const auto after = heartbeats();
+  const auto silent = [&](int64_t r) {
+    return r != rank_ && before[r] && after[r] && before[r]->count == after[r]->count;
+  };
+  // Who is waited for, and does not wait itself?
   int64_t culprit = peer;
-  for (int64_t hop = 0; hop < world_size_ && after[culprit] && after[culprit]->waiting_for >= 0; ++hop)
+  for (int64_t hop = 0; hop < world_size_ && !silent(culprit) && after[culprit] && after[culprit]->waiting_for >= 0; ++hop)
     culprit = after[culprit]->waiting_for;
+  for (int64_t r = 0; r < world_size_ && !silent(culprit); ++r)
+    if (silent(r)) culprit = r;
+  if (silent(culprit))
+    return report_failure(*store_, fmt::format("{} (killed, stopped or cut off); the last that is known of it: {}",
+                                               lost_rank(culprit), after[culprit]->activity));
   if (culprit != rank_ && after[culprit])
     return report_failure(*store_, fmt::format("rank {} lives but kept others waiting too long (--timeout), {}; first "
                                                "noticed by {}", culprit, after[culprit]->activity, own));
   return report_failure(*store_, own);
 }
 
+std::vector<std::optional<Heartbeat>> FaultMonitor::heartbeats() {
+  std::vector<std::optional<Heartbeat>> all;
+  for (int64_t r = 0; r < world_size_; ++r) all.push_back(read_heartbeat(*store_, r));
+  return all;
+}
+
+void FaultMonitor::say_farewell(bool wait_for_others) {
+  store_->set(farewell_key(rank_), bytes("1"));
+  if (!wait_for_others) return;
+  const auto started = Clock::now();
+  const auto before = heartbeats();
+  while (Clock::now() - started < kFarewell) {
+    const bool late = Clock::now() - started > kPatience;
+    const auto now = heartbeats();
+    bool all = true;
+    for (int64_t r = 0; r < world_size_; ++r) {
+      const bool gone = late && (!now[r] || (before[r] && before[r]->count == now[r]->count));
+      all = all && (r == rank_ || gone || store_->check({farewell_key(r)}));
+    }
+    if (all) return;
+    std::this_thread::sleep_for(kBeat / 4);
+  }
+}
+
 void end_process(const std::string& failure) {
-  fmt::print(stderr, "error: {}\n", failure);
-  std::fflush(stderr);
+  std::fputs(fmt::format("error: {}\n", failure).c_str(), stderr);  // the terminal may be gone
   remove_pending_files();
   _exit(1);
 }

@@ -29,6 +29,8 @@ std::optional<Heartbeat> read_heartbeat(c10d::Store& store, int64_t rank);
 /// Writes a failure unless there is one already. Returns the one that came first.
 std::string report_failure(c10d::Store& store, const std::string& failure);
 std::optional<std::string> read_failure(c10d::Store& store);
+/// How the failure of a rank begins that others have only stopped hearing of.
+std::string lost_rank(int64_t rank);
 
 class FaultMonitor {
  public:
@@ -40,10 +42,14 @@ class FaultMonitor {
 
   /// The failure to report for an exception of this rank: its own, or the cause of which it is a symptom.
   std::string explain(const std::exception& error);
+  /// Tells the others that this rank has read why it ends, or needs the store no more. wait_for_others: until all have,
+  /// but for those that do not run any more.
+  void say_farewell(bool wait_for_others);
 
  private:
   void watch();
   std::string find_cause(int64_t peer, const std::string& own);
+  std::vector<std::optional<Heartbeat>> heartbeats();
 
   c10::intrusive_ptr<c10d::Store> store_;
   int64_t rank_, world_size_;

@@ -5,12 +5,10 @@
 
 #include "runtime/errors.h"
 #include "runtime/gloo_communicator.h"
+#include "runtime/nccl_communicator.h"
 
 namespace dualparal {
 namespace {
-
-// Several heartbeats: time enough for every rank to see a failure in the store.
-constexpr auto kStay = std::chrono::seconds(1);
 
 std::string joined_key(int64_t rank) { return fmt::format("joined/{}", rank); }
 std::string left_key(int64_t rank) { return fmt::format("left/{}", rank); }
@@ -25,7 +23,6 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
     return;
   }
   environment_ = *environment;
-  check_usage(options.backend == "gloo", "--backend: this build has gloo, got '{}'", options.backend);
   recorder.set_phase("joining the other ranks");
   store_ = connect_store(environment_, holds_store(), options.timeout);
   catch_signals();
@@ -36,8 +33,11 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
     wait_for_all();
     comm_ = gloo_communicator(store_, {environment_.rank, environment_.world_size, options.timeout,
                                        environment_.one_machine()});
+    if (options.backend == "nccl")
+      comm_ = nccl_communicator(store_, {environment_.rank, environment_.world_size, options.timeout}, std::move(comm_),
+                                options.device);
   } catch (const std::exception& error) {
-    throw Error(explain(error));
+    end(explain(error));
   }
 }
 
@@ -51,6 +51,7 @@ void RankGroup::wait_for_all() {
     std::vector<int64_t> missing;
     for (int64_t rank = 0; rank < environment_.world_size; ++rank)
       if (!store_->check({joined_key(rank)})) missing.push_back(rank);
+    if (missing.empty()) return;  // the last one came just now
     fail("rank(s) {} of {} did not join within {} s (--timeout)", fmt::join(missing, ", "), environment_.world_size,
          options_.timeout.count() / 1000);
   }
@@ -59,6 +60,7 @@ void RankGroup::wait_for_all() {
 RankGroup::~RankGroup() {
   if (!store_ || failed_) return;
   try {
+    monitor_->say_farewell(false);
     store_->set(left_key(environment_.rank), std::vector<uint8_t>{1});
     monitor_.reset();
     if (!holds_store()) return;
@@ -71,7 +73,14 @@ RankGroup::~RankGroup() {
 }
 
 void RankGroup::end(const std::string& failure) {
-  if (store_ && holds_store()) std::this_thread::sleep_for(kStay);
+  // The monitor's thread and the main thread may both come here: one of them ends the process.
+  if (ending_.test_and_set())
+    for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+  try {
+    if (monitor_) monitor_->say_farewell(holds_store());
+  } catch (const std::exception&) {
+    // The store is gone, and with it whoever held it.
+  }
   end_process(failure);
 }
 

@@ -2,6 +2,7 @@
 // This process as one of several ranks: met, watched, and left again together.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "runtime/communicator.h"
@@ -13,13 +14,14 @@ namespace dualparal {
 
 struct RankGroupOptions {
   std::chrono::milliseconds timeout{60'000};
-  std::string backend = "gloo";
+  std::string backend = "gloo";      ///< or "nccl"
+  at::Device device = at::kCPU;      ///< that this rank computes on
 };
 
 class RankGroup {
  public:
   /// Meets the other ranks: returns when all have joined. Without an environment, this process is alone.
-  /// Error that names the ranks that have not joined in time.
+  /// Ends the process with an error that names the ranks that have not joined in time.
   RankGroup(const std::optional<RankEnvironment>& environment, const RankGroupOptions& options, Recorder& recorder);
   /// Leaves. Rank 0 waits for the others if it holds the store.
   ~RankGroup();
@@ -42,6 +44,7 @@ class RankGroup {
   std::unique_ptr<FaultMonitor> monitor_;
   std::unique_ptr<Communicator> comm_;
   bool failed_ = false;
+  std::atomic_flag ending_;
 };
 
 }  // namespace dualparal

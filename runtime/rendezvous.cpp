@@ -24,18 +24,21 @@ std::optional<int64_t> number(const char* name) {
   return std::stoll(*text);
 }
 
-// The same names for each launcher: rank, world size, local rank, local world size, and a number that differs between
-// jobs.
+// The same names for each launcher: rank, world size, local rank, local world size, and numbers that differ between
+// jobs, and between what is started in a job.
 struct Names {
-  const char *rank, *world_size, *local_rank, *local_world_size, *job;
+  const char *rank, *world_size, *local_rank, *local_world_size, *job, *step;
 };
 constexpr Names kLaunchers[] = {
-    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", ""},
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "", ""},
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE",
-     "OMPI_MCA_ess_base_jobid"},
-    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", ""},
-    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID"},
+     "OMPI_MCA_ess_base_jobid", ""},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "", ""},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID",
+     "SLURM_STEP_ID"},
 };
+
+constexpr int64_t kStepStride = 7919;  // the ports of a job's steps lie apart from those of the next jobs
 
 // Slurm writes "4(x2),3": what matters is whether the first number is the whole.
 int64_t leading_number(const std::string& text) { return std::atoll(text.c_str()); }
@@ -64,9 +67,11 @@ std::optional<RankEnvironment> rank_environment() {
           "MASTER_ADDR is not set: with ranks on several machines it must name the machine of rank 0");
     environment.master_addr = address.value_or("127.0.0.1");
     const auto job = *names.job ? variable(names.job) : std::nullopt;
+    const int64_t step = *names.step ? leading_number(variable(names.step).value_or("0")) : 0;
     check(port || job, "MASTER_PORT is not set: it must be a port that is free on the machine of rank 0");
     check(!port || (*port > 0 && *port < 65536), "MASTER_PORT={}: expected 1 to 65535", port.value_or(0));
-    environment.master_port = static_cast<uint16_t>(port ? *port : 20000 + leading_number(*job) % 40000);
+    environment.master_port =
+        static_cast<uint16_t>(port ? *port : 20000 + (leading_number(*job) + kStepStride * step) % 40000);
     return environment;
   }
   return std::nullopt;

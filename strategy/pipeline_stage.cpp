@@ -39,6 +39,7 @@ PipelineStage::PipelineStage(const DenoiseContext& context, const Request& reque
     text_.push_back(text);
   else
     for (int64_t half = 0; half < 2; ++half) text_.push_back(half_of(text, half));
+  comm_.connect(pipeline_links(context.comm.world_size()));
   post_receives();
 }
 
@@ -54,9 +55,10 @@ const TimeConditioning& PipelineStage::time(int64_t step) {
 }
 
 const RotaryTable& PipelineStage::rotary(const StageJob& job) {
-  const auto found = rotary_.find(job.frames);
+  const std::pair key{job.first_position, job.frames};
+  const auto found = rotary_.find(key);
   if (found != rotary_.end()) return found->second;
-  return rotary_.emplace(job.frames, model_.rotary().table(grid(job), 0, model_.device())).first->second;
+  return rotary_.emplace(key, model_.rotary().table(grid(job), job.first_position, model_.device())).first->second;
 }
 
 WorkLabel PipelineStage::label(const StageJob& job, int64_t micro_batch) const {

@@ -24,6 +24,7 @@ struct StageJob {
   int64_t frames = 0;         ///< latent frames of the window
   int64_t keep_begin = 0;     ///< frames [keep_begin, keep_end) of the window have their prediction kept
   int64_t keep_end = 0;
+  int64_t first_position = 0; ///< temporal position of the window's first frame
 };
 
 class PipelineStage {
@@ -83,7 +84,7 @@ class PipelineStage {
 
   std::vector<TextContext> text_;  // by micro-batch
   std::map<int64_t, TimeConditioning> time_;
-  std::map<int64_t, RotaryTable> rotary_;
+  std::map<std::pair<int64_t, int64_t>, RotaryTable> rotary_;  // by first position and number of frames
 
   size_t next_ = 0;      // job that run() takes
   size_t posted_ = 0;    // receives of hidden states posted, in micro-batches

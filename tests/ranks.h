@@ -8,6 +8,7 @@
 #include <atomic>
 #include <exception>
 #include <random>
+#include <set>
 #include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
@@ -37,6 +38,7 @@ class SlowCommunicator final : public Communicator {
   SlowCommunicator(std::unique_ptr<Communicator> inner, uint64_t seed) : inner_(std::move(inner)), random_(seed) {}
   int64_t rank() const override { return inner_->rank(); }
   int64_t world_size() const override { return inner_->world_size(); }
+  void connect(const std::vector<Link>& links) override { inner_->connect(links); }
   std::unique_ptr<Transfer> send(const at::Tensor& tensor, int64_t to, Channel channel) override {
     std::this_thread::sleep_for(std::chrono::microseconds(random_() % 4000));
     return inner_->send(tensor, to, channel);
@@ -52,6 +54,41 @@ class SlowCommunicator final : public Communicator {
  private:
   std::unique_ptr<Communicator> inner_;
   std::mt19937_64 random_;
+};
+
+/// Refuses messages over links that were not announced: a communicator with connections could not carry them.
+class StrictCommunicator final : public Communicator {
+ public:
+  explicit StrictCommunicator(std::unique_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+  int64_t rank() const override { return inner_->rank(); }
+  int64_t world_size() const override { return inner_->world_size(); }
+  void connect(const std::vector<Link>& links) override {
+    for (const Link& link : links) {
+      check(link.from != link.to && std::max(link.from, link.to) < world_size(), "a link from rank {} to rank {} of {}",
+            link.from, link.to, world_size());
+      links_.insert(link);
+    }
+    inner_->connect(links);
+  }
+  std::unique_ptr<Transfer> send(const at::Tensor& tensor, int64_t to, Channel channel) override {
+    expect({rank(), to, channel});
+    return inner_->send(tensor, to, channel);
+  }
+  std::unique_ptr<Transfer> receive(const at::Tensor& target, int64_t from, Channel channel) override {
+    expect({from, rank(), channel});
+    return inner_->receive(target, from, channel);
+  }
+  void broadcast(at::Tensor& tensor) override { inner_->broadcast(tensor); }
+  void barrier() override { inner_->barrier(); }
+  std::vector<std::string> gather(const std::string& text) override { return inner_->gather(text); }
+
+ private:
+  void expect(const Link& link) const {
+    check(links_.contains(link), "a message from rank {} to rank {} over a link that was not announced", link.from,
+          link.to);
+  }
+  std::unique_ptr<Communicator> inner_;
+  std::set<Link> links_;
 };
 
 inline TransformerConfig with_layers(int64_t layers) {
@@ -79,6 +116,7 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         std::unique_ptr<Communicator> comm = lone_communicator();
         if (world_size > 1)
           comm = gloo_communicator(store, {rank, world_size, std::chrono::seconds(60), /*loopback=*/true});
+        comm = std::make_unique<StrictCommunicator>(std::move(comm));
         if (delays) comm = std::make_unique<SlowCommunicator>(std::move(comm), delays + rank);
         const auto strategy = entry.make(options);
         LargeWeights weights(dtype);

@@ -46,19 +46,20 @@ BOOST_DATA_TEST_CASE(usp_equals_single_for_any_factors, kRings * kHeads, ring, h
                             alone(request, heads)) < 1e-4);
 }
 
-BOOST_DATA_TEST_CASE(usp_chooses_its_factors, kRanks, ranks) {
+BOOST_DATA_TEST_CASE(usp_chooses_its_factors, kRanks * kHeads, ranks, heads) {
   const Request request = ranks_request(3, 2);
-  BOOST_TEST(relative_error(denoise_on_ranks(usp_strategy(), {}, request, ranks, with_heads(6)), alone(request, 6)) <
-             1e-4);
+  BOOST_TEST(relative_error(denoise_on_ranks(usp_strategy(), {}, request, ranks, with_heads(heads)),
+                            alone(request, heads)) < 1e-4);
 }
 
 const StrategyEntry kAll[] = {ring_strategy(), ulysses_strategy(), usp_strategy()};
 
-BOOST_DATA_TEST_CASE(guidance_on_two_halves_equals_single, data::make({0, 1, 2}) * data::make({2, 4, 6, 8}), which, ranks) {
+BOOST_DATA_TEST_CASE(guidance_on_two_halves_equals_single,
+                     data::make({0, 1, 2}) * data::make({2, 4, 6, 8}) * kHeads, which, ranks, heads) {
   const Request request = ranks_request(3, 2);
   BOOST_TEST(relative_error(
-                 denoise_on_ranks(kAll[which], {{"guidance-parallel", "on"}}, request, ranks, with_heads(4)),
-                 alone(request, 4)) < 1e-4);
+                 denoise_on_ranks(kAll[which], {{"guidance-parallel", "on"}}, request, ranks, with_heads(heads)),
+                 alone(request, heads)) < 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(without_guidance_too, data::make({0, 1, 2}), which) {

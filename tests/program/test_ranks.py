@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several ranks as a user starts them, and what happens when one fails."""
+import fcntl
 import json
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -30,12 +33,38 @@ def ranks_of(launcher):
     return out
 
 
-def start(*arguments):
-    child = subprocess.Popen([PROGRAM, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.time() + 60
-    while len(ranks := ranks_of(child.pid)) < 3 and time.time() < deadline:
+PATIENCE = 240  # seconds, on a busy machine; nothing waits that long when it works
+
+
+def wait_until(condition):
+    deadline = time.time() + PATIENCE
+    while not (result := condition()) and time.time() < deadline:
         time.sleep(0.05)
+    return result
+
+
+def start(*arguments, **kwargs):
+    """The launcher of three ranks, and their process ids by rank."""
+    kwargs = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True, **kwargs}
+    child = subprocess.Popen([PROGRAM, *map(str, arguments), "--nproc", "3"], **kwargs)
+    assert wait_until(lambda: len(ranks_of(child.pid)) == 3 or child.poll() is not None)
+    ranks = ranks_of(child.pid)
+    assert len(ranks) == 3, child.communicate(timeout=PATIENCE)
     return child, ranks
+
+
+def wait_for_latents(child, folder):
+    wait_until(lambda: list(folder.glob("0*.safetensors")) or child.poll() is not None)
+    assert list(folder.glob("0*.safetensors")) and child.poll() is None
+
+
+def end_of(child):
+    """What it said on standard error."""
+    return child.communicate(timeout=PATIENCE)[1]
+
+
+def shared_memory():
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("gloo", "nccl", "torch", "dualparal"))}
 
 
 def alive(pid):
@@ -50,7 +79,7 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
     files = []
     for ranks in (1, 3):
         latents, result = tmp_path / f"{ranks}.safetensors", tmp_path / f"{ranks}.jsonl"
-        done = run(*BLOCKS, "--frames", 81, "--steps", 3, "--nproc", ranks, "--save-latents", latents, "--result", result,
+        done = run(*BLOCKS, "--frames", 81, "--steps", 8, "--nproc", ranks, "--save-latents", latents, "--result", result,
                    "--timeline", tmp_path / "timeline.json")
         assert done.returncode == 0, done.stderr
         files.append(latents.read_bytes())
@@ -65,49 +94,122 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
     assert sum(r["weights_bytes"] > 0 for r in line["per_rank"]) == 3
 
 
-@pytest.mark.parametrize("sig, words", [(signal.SIGKILL, "rank 1 was killed by signal 9"),
-                                        (signal.SIGSTOP, "rank 1 does not run any more")])
-def test_a_lost_rank_is_named_and_finished_latents_stay(tmp_path, sig, words):
+@pytest.mark.parametrize("sig, timeout, words", [(signal.SIGKILL, 60, "rank 1 was killed by signal 9"),
+                                                 (signal.SIGSTOP, 15, "rank 1 does not run any more")])
+def test_a_lost_rank_is_named_and_finished_latents_stay(tmp_path, sig, timeout, words):
     latents = tmp_path / "latents.safetensors"
-    child, ranks = start(*BLOCKS, "--frames", 1025, "--steps", 6, "--nproc", 3, "--timeout", 4, "--save-latents", latents)
+    before = shared_memory()
+    child, ranks = start(*BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", timeout, "--save-latents", latents)
     pieces = tmp_path / "latents.safetensors.partial"
-    deadline = time.time() + 60
-    while not list(pieces.glob("0*.safetensors")) and time.time() < deadline and child.poll() is None:
-        time.sleep(0.05)
+    wait_for_latents(child, pieces)
     os.kill(ranks[1], sig)
-    _, errors = child.communicate(timeout=60)
+    errors = end_of(child)
     assert child.returncode == 1
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("error: ") and words in last and "block" in last, errors
+    assert last.startswith("error: ") and words in last, errors
+    for word in ("block", "step", "layers"):
+        assert word in last, errors
     assert errors.count("error: ") == 1
     assert not latents.exists() and list(pieces.glob("0*.safetensors"))
     assert not any(alive(pid) for pid in ranks.values())
+    assert shared_memory() <= before
+
+
+LONG = [*BLOCKS, "--frames", 1025, "--steps", 50]
 
 
 def test_an_interrupt_ends_every_rank():
-    child, ranks = start(*BLOCKS, "--frames", 1025, "--steps", 50, "--nproc", 3)
+    child, ranks = start(*LONG)
     child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
+    errors = end_of(child)
     assert child.returncode == 1 and "Interrupt" in errors
-    assert len(ranks) == 3 and not any(alive(pid) for pid in ranks.values())
+    assert not any(alive(pid) for pid in ranks.values())
+
+
+def test_control_c_reaches_launcher_and_ranks_at_once(tmp_path):
+    video = tmp_path / "video.mp4"
+    arguments = [a for a in LONG if a != "--no-decode"]
+    child, ranks = start(*arguments, "--output", video, start_new_session=True)
+    wait_until(lambda: list(tmp_path.iterdir()))  # the unfinished video
+    os.killpg(child.pid, signal.SIGINT)
+    errors = end_of(child)
+    assert child.returncode == 1 and errors.count("error: ") == 1 and "Interrupt" in errors, errors
+    assert not any(alive(pid) for pid in ranks.values())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_terminal_ends_every_rank():
+    terminal, inner = os.openpty()
+
+    def own_the_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    child, ranks = start(*[a for a in LONG if a != "--quiet"], stdin=inner, stdout=inner, stderr=inner,
+                         preexec_fn=own_the_terminal)
+    os.close(inner)
+    os.close(terminal)  # whoever has it as its terminal gets SIGHUP
+    assert child.wait(timeout=PATIENCE) != 0
+    assert wait_until(lambda: not any(alive(pid) for pid in ranks.values()))
+
+
+def test_ranks_do_not_outlive_a_killed_launcher():
+    child, ranks = start(*LONG)
+    child.kill()
+    child.communicate(timeout=PATIENCE)
+    assert wait_until(lambda: not any(alive(pid) for pid in ranks.values()))
 
 
 def test_a_rank_without_memory_is_named(tmp_path):
     # Activations of this size are mapped afresh each time, so a limit takes effect at once.
     large = [*BLOCKS, "--height", 256, "--width", 384, "--frames", 257, "--steps", 2]
-    child, ranks = start(*large, "--nproc", 3, "--timeout", 20, "--save-latents", tmp_path / "latents.safetensors")
-    pieces = tmp_path / "latents.safetensors.partial"
-    deadline = time.time() + 90
-    while not list(pieces.glob("0*.safetensors")) and time.time() < deadline and child.poll() is None:
-        time.sleep(0.05)
+    child, ranks = start(*large, "--save-latents", tmp_path / "latents.safetensors")
+    wait_for_latents(child, tmp_path / "latents.safetensors.partial")
     with open(f"/proc/{ranks[1]}/statm") as sizes:
         limit = int(sizes.read().split()[0]) * resource.getpagesize() + (2 << 20)  # room for the error message
     resource.prlimit(ranks[1], resource.RLIMIT_AS, (limit, limit))
-    _, errors = child.communicate(timeout=60)
+    errors = end_of(child)
     assert child.returncode == 1
     last = errors.strip().splitlines()[-1]
     assert "rank 1" in last and "memory" in last and "block" in last, errors
     assert not any(alive(pid) for pid in ranks.values())
+
+
+def test_ranks_say_nothing_of_their_own():
+    done = run(*[a for a in BLOCKS if a != "--quiet"], "--frames", 33, "--steps", 2, "--nproc", 3)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("dualparal: step ") for line in lines) and 1 <= len(lines) < 5, done.stderr
+
+
+def test_memory_of_a_rank_does_not_grow_with_the_video(tmp_path):
+    peaks = []
+    for frames in (257, 1025):
+        result = tmp_path / f"{frames}.jsonl"
+        done = run(*BLOCKS, "--frames", frames, "--steps", 4, "--nproc", 2, "--result", result)
+        assert done.returncode == 0, done.stderr
+        peaks.append([rank["peak_memory_bytes"] for rank in json.loads(result.read_text())["per_rank"]])
+    for shorter, longer in zip(*peaks):
+        assert longer < 1.01 * shorter, peaks
+
+
+def test_computing_goes_on_while_messages_travel(tmp_path):
+    """ring: keys and values are sent before the layer's own are attended to, and waited for after that."""
+    done = run(*SHORT, "--strategy", "ring", "--frames", 33, "--steps", 2, "--nproc", 2, "--timeline", tmp_path / "t.json")
+    assert done.returncode == 0, done.stderr
+    events = [e for e in json.loads((tmp_path / "t.json").read_text())["traceEvents"] if e["ph"] == "X"]
+    for rank in range(2):
+        own = sorted((e for e in events if e["pid"] == rank), key=lambda e: e["ts"])
+        hops = 0
+        for i, event in enumerate(own):
+            layers = event["args"].get("layers", [0, 1])
+            if event["cat"] != "receive" or layers[0] != layers[1]:
+                continue  # not a hop within a layer
+            computed, posted = own[i - 1], own[i - 2]
+            assert computed["cat"] == "compute" and computed["dur"] > 0
+            assert posted["cat"] == "send" and posted["args"]["layers"] == layers
+            hops += 1
+        assert hops == 2 * 8  # steps x layers of the embedded model
 
 
 def as_rank(rank, world_size, port, *arguments, program=PROGRAM):
@@ -126,14 +228,14 @@ def free_port():
 
 
 def test_a_peer_that_never_joins_is_named():
-    child = as_rank(0, 2, free_port(), *BLOCKS, "--frames", 33, "--steps", 2, "--timeout", 2)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode == 1 and "rank(s) 1 of 2 did not join within 2 s" in errors, errors
+    child = as_rank(0, 2, free_port(), *BLOCKS, "--frames", 33, "--steps", 2, "--timeout", 4)
+    errors = end_of(child)
+    assert child.returncode == 1 and "rank(s) 1 of 2 did not join within 4 s" in errors, errors
 
 
 def all_name_rank_1(ranks, word):
     for child in ranks:
-        _, errors = child.communicate(timeout=60)
+        errors = end_of(child)
         assert child.returncode == 1 and word in errors and "rank 1" in errors, errors
 
 
@@ -162,9 +264,10 @@ def test_a_rank_with_a_damaged_checkpoint_is_named(tmp_path):
     port = free_port()
     ranks = [as_rank(r, 2, port, *BLOCKS, "--frames", 33, "--steps", 2, "--model", folder)
              for r, folder in enumerate((MODEL, model))]
-    errors = [child.communicate(timeout=60)[1] for child in ranks]
+    errors = [end_of(child) for child in ranks]
     assert [child.returncode for child in ranks] == [1, 1]
-    assert "rank 1" in errors[0] and weights.name in errors[0], errors[0]
+    for error in errors:
+        assert "rank 1" in error and weights.name in error, errors
 
 
 def test_a_port_in_use_is_named():
@@ -173,5 +276,69 @@ def test_a_port_in_use_is_named():
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         child = as_rank(0, 2, busy.getsockname()[1], *BLOCKS, "--frames", 33, "--steps", 2, "--timeout", 3)
-        _, errors = child.communicate(timeout=60)
+        errors = end_of(child)
     assert child.returncode == 1 and "in use" in errors, errors
+
+
+def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
+    port = free_port()
+    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
+                     tmp_path / "latents.safetensors") for r in range(3)]
+    wait_until(lambda: list((tmp_path / "latents.safetensors.partial").glob("0*.safetensors")))
+    ranks[2].kill()
+    for child in ranks[:2]:
+        errors = end_of(child)
+        assert child.returncode == 1 and "rank 2 does not run any more" in errors and "layers" in errors, errors
+        assert errors.count("error: ") == 1, errors
+
+
+def test_without_the_rank_that_holds_the_store_all_end():
+    port = free_port()
+    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 50, "--timeout", 60) for r in range(3)]
+    time.sleep(3)
+    ranks[0].kill()
+    for child in ranks[1:]:
+        errors = end_of(child)
+        assert child.returncode == 1 and "rank 0" in errors, errors
+
+
+LAUNCHED = [*BLOCKS, "--frames", 33, "--steps", 2]
+
+
+def check_launched(command, tmp_path, ranks=2, **variables):
+    """The latents that a foreign launcher's ranks write are those of one rank."""
+    alone, together, result = (tmp_path / name for name in ("alone.safetensors", "together.safetensors", "r.jsonl"))
+    assert run(*LAUNCHED, "--save-latents", alone).returncode == 0
+    arguments = [PROGRAM, *map(str, LAUNCHED), "--save-latents", together, "--result", result]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=2 * PATIENCE,
+                          env={**os.environ, **variables})
+    assert done.returncode == 0, done.stderr
+    assert together.read_bytes() == alone.read_bytes()
+    assert json.loads(result.read_text())["world_size"] == ranks
+
+
+def test_torchrun_starts_ranks(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2", "--master-port",
+                str(free_port())]
+    check_launched(torchrun, tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun (Debian: openmpi-bin)")
+def test_mpirun_starts_ranks(tmp_path):
+    check_launched(["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "2"], tmp_path)
+
+
+def test_variables_of_srun_make_ranks(tmp_path):
+    # As srun does it for a step of two tasks on one node.
+    script = ('trap "kill 0" TERM; for r in 0 1; do SLURM_PROCID=$r SLURM_LOCALID=$r "$@" & done; '
+              'wait -n && wait -n')
+    check_launched(["bash", "-c", script, "srun"], tmp_path, SLURM_STEP_NUM_TASKS="2", SLURM_STEP_TASKS_PER_NODE="2",
+                   SLURM_JOB_ID=str((free_port() - 20000) % 40000), SLURM_STEP_ID="0", TORCH_CPP_LOG_LEVEL="ERROR")
+
+
+@pytest.mark.parametrize("frames", [81, 85])
+def test_every_frame_that_was_asked_for_is_there(tmp_path, frames):
+    arguments = [a for a in BLOCKS if a != "--no-decode"]
+    done = run(*arguments, "--frames", frames, "--steps", 1, "--nproc", 2, "--save-frames", tmp_path / "png")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "png").glob("*.png"))) == frames

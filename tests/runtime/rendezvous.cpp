@@ -16,7 +16,7 @@ struct Environment {
          {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
           "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_MCA_ess_base_jobid", "PMI_RANK", "PMI_SIZE",
           "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
-          "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID", "MASTER_ADDR", "MASTER_PORT", "DUALPARAL_STORE_HOSTED",
+          "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID", "SLURM_STEP_ID", "MASTER_ADDR", "MASTER_PORT", "DUALPARAL_STORE_HOSTED",
           "TORCHELASTIC_USE_AGENT_STORE"}) {
       if (const char* value = std::getenv(name)) before_[name] = value;
       unsetenv(name);
@@ -71,6 +71,16 @@ BOOST_AUTO_TEST_CASE(slurm_counts_the_tasks_of_a_node) {
   BOOST_REQUIRE(environment.has_value());
   BOOST_TEST(environment->local_world_size == 4);
   BOOST_TEST(!environment->one_machine());
+}
+
+BOOST_AUTO_TEST_CASE(steps_of_one_slurm_job_do_not_meet) {
+  const auto port = [](const std::string& step) {
+    const Environment set({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"},
+                           {"SLURM_STEP_TASKS_PER_NODE", "2"}, {"SLURM_JOB_ID", "77"}, {"SLURM_STEP_ID", step}});
+    return rank_environment()->master_port;
+  };
+  BOOST_TEST(port("0") == port("0"));
+  BOOST_TEST(port("0") != port("1"));
 }
 
 BOOST_AUTO_TEST_CASE(one_task_of_slurm_is_no_launch) {

@@ -39,9 +39,18 @@ BOOST_DATA_TEST_CASE(dualparal_waits_while_the_queue_is_short, data::make({2, 3,
     const SlotCount synchronous = slots_of(dualparal_strategy(), {}, frames, 20, ranks);
     BOOST_TEST(synchronous.work == 20 * blocks * ranks);
     BOOST_TEST(synchronous.idle == ranks * (ranks * ranks - ranks));
-    const SlotCount matched = slots_of(dualparal_strategy(), {{"previous-context", "matched"}}, frames, 20, ranks);
-    BOOST_TEST(matched.idle == ranks * (ranks - 1) * (ranks - 2));
+    for (const char* previous : {"matched", "matched_kv"}) {
+      const SlotCount matched = slots_of(dualparal_strategy(), {{"previous-context", previous}}, frames, 20, ranks);
+      BOOST_TEST(matched.idle == ranks * (ranks - 1) * (ranks - 2));
+    }
   }
+}
+
+// A slot is one half of a block here, and half as long.
+BOOST_AUTO_TEST_CASE(micro_batches_fill_the_gaps) {
+  const OptionValues options{{"previous-context", "matched_kv"}, {"guidance-micro-batches", "2"}};
+  for (const auto& [ranks, halves] : {std::pair<int64_t, int64_t>{2, 0}, {4, 2}, {8, 18}})
+    BOOST_TEST(slots_of(dualparal_strategy(), options, 8 * (ranks + 5) + 4, 20, ranks).idle == ranks * halves);
 }
 
 BOOST_AUTO_TEST_CASE(more_blocks_make_the_pipeline_fuller) {

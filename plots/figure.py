@@ -2,7 +2,6 @@
 """The look shared by all figures: one column of a two-column paper, colours that colour-blind readers can tell apart."""
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import matplotlib
@@ -11,13 +10,19 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator  # noqa: E402
 
-from results import Panel  # noqa: E402
+from panels import Panel  # noqa: E402
 
 WIDTH = 3.4  # inches
 # Okabe and Ito's palette, a brown in place of yellow (too pale on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C510A")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES = ("-", "--", ":", "-.")
+STRATEGIES = {  # the same in every figure
+    "dualparal": ("#D55E00", "o"), "single": ("#000000", "X"), "ring": ("#0072B2", "s"), "ulysses": ("#56B4E9", "^"),
+    "usp": ("#009E73", "D"), "naive_pipeline": ("#8C510A", "<"), "video_infinity": ("#E69F00", "v"),
+    "fifo": ("#CC79A7", "P"),
+}
+QUIET = "#555555"
 STYLE = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
     "legend.fontsize": 7, "lines.linewidth": 1.2, "lines.markersize": 4, "axes.linewidth": 0.6,
@@ -26,17 +31,24 @@ STYLE = {
 }
 
 
+def strategy_look(name: str) -> tuple[str, str]:
+    """Colour and marker; a strategy that the table lacks has one that depends on its name alone."""
+    number = sum(name.encode())
+    return STRATEGIES.get(name, (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]))
+
+
 def look(panel: Panel, index: int) -> dict:
-    """A colour for each strategy where there are few, else for each series; its own marker for each series."""
-    names = list(dict.fromkeys(s.strategy for s in panel.series))
-    if len(panel.series) <= len(COLOURS):
-        colour, dash = COLOURS[index], "-"
-    else:
-        strategy = panel.series[index].strategy
-        alike = [i for i, s in enumerate(panel.series) if s.strategy == strategy]
-        colour = COLOURS[names.index(strategy) % len(COLOURS)]
-        dash = DASHES[alike.index(index) % len(DASHES)]
-    return {"color": colour, "marker": MARKERS[index % len(MARKERS)], "linestyle": dash}
+    """Colour and marker of a series: its strategy's, variants of a strategy dashed and hollow. A panel of one strategy
+    has a colour for each variant."""
+    series = panel.series[index]
+    alike = [i for i, s in enumerate(panel.series) if s.strategy == series.strategy]
+    if len(alike) == len(panel.series) > 1:
+        return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)],
+                "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+    colour, marker = strategy_look(series.strategy)
+    variant = alike.index(index)
+    return {"color": colour, "marker": marker, "linestyle": DASHES[variant % len(DASHES)],
+            "markerfacecolor": "white" if variant else colour}
 
 
 def plain(x: float, _=None) -> str:
@@ -79,46 +91,51 @@ def value_axis(axes, values: list[float], label: str, zero: bool = True) -> None
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
-def new_figure(panel: Panel, missing_rows: int, height: float = 2.1):
-    """Axes with a strip above them for points without a value (None if there are no such points)."""
+def new_figure(panel: Panel, missing_rows: int, height: float = 2.15, legend: int = 0):
+    """Axes with a strip above them for points without a value (None if there are no such points).
+
+    legend: entries of the legend besides the panel's series.
+    """
     plt.rcParams.update(STYLE)
-    legend_rows = len(panel.series)
+    labels = panel.labels()
+    height += 0.16 * -(-(len(labels) + legend) // legend_columns(labels))
     strip_height = 0.14 * missing_rows + 0.06
     if missing_rows:
         figure, (strip, axes) = plt.subplots(
-            2, 1, sharex=True, figsize=(WIDTH, height + strip_height + 0.13 * legend_rows), layout="constrained",
-            height_ratios=(strip_height, height - 0.4))
+            2, 1, sharex=True, figsize=(WIDTH, height + strip_height), layout="constrained",
+            height_ratios=(strip_height, 1.5))
         strip.set_ylim(-0.5, missing_rows - 0.5)
         strip.invert_yaxis()
         strip.grid(False)
         strip.spines[:].set_visible(False)
         strip.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False, which="both")
         return figure, axes, strip
-    figure, axes = plt.subplots(figsize=(WIDTH, height + 0.13 * legend_rows), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, height), layout="constrained")
     return figure, axes, None
 
 
-def finish(figure, axes, strip, panel: Panel) -> None:
-    top = strip or axes
-    title = panel.title()
-    subtitle = panel.subtitle()
+def legend_columns(labels: list[str]) -> int:
+    return 2 if len(labels) > 1 and sum(sorted(map(len, labels))[-2:]) <= 50 else 1
+
+
+def heading(figure, axes, title: str, subtitle: str) -> None:
     if len(subtitle) > 66:
         subtitle = subtitle[:63] + "..."
     figure.suptitle(title, fontsize=8, fontweight="bold")
-    top.set_title(subtitle, fontsize=6.5, color="#555555", pad=3)
-    handles, labels = axes.get_legend_handles_labels()
-    handles = [bar.lines[0] for bar in handles]  # without the bars
-    columns = 2 if labels and sum(sorted(map(len, labels))[-2:]) <= 50 and len(labels) > 1 else 1
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.4,
-                  columnspacing=1.2, borderaxespad=0.1)
+    axes.set_title(subtitle, fontsize=6.5, color=QUIET, pad=3)
 
 
-def slug(panel: Panel) -> str:
-    s = panel.settings
-    size = f"{s['height']}x{s['width']}" if s["height"] and s["width"] else None
-    parts = [s["kind"], s["model"], size, s["dtype"], f"{s['steps']}steps" if s["steps"] else None, s["hardware"]]
-    text = "_".join(str(p) for p in parts if p)
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-").lower()[:90]
+def legend_below(figure, handles, labels: list[str], columns: int | None = None, **style) -> None:
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns or legend_columns(labels), frameon=False,
+                  columnspacing=1.2, borderaxespad=0.1, **{"handlelength": 2.4, **style})
+
+
+def finish(figure, axes, strip, panel: Panel) -> None:
+    heading(figure, strip or axes, panel.title(), panel.subtitle())
+    entries = list(zip(*axes.get_legend_handles_labels()))
+    entries.sort(key=lambda entry: entry[1] not in panel.labels())  # what is no series comes last
+    handles = [getattr(bar, "lines", [bar])[0] for bar, _ in entries]  # without the bars
+    legend_below(figure, handles, [label for _, label in entries])
 
 
 def save(figure, folder: Path, name: str) -> list[Path]:

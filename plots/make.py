@@ -3,7 +3,8 @@
 
     python plots/make.py RESULTS... -o FOLDER
 
-RESULTS: results.jsonl files, or folders in which they are looked for. Prints the files that it wrote.
+RESULTS: results.jsonl files, or folders in which they are looked for. Prints the files that it wrote. What each figure
+shows: docs/figures.md.
 """
 from __future__ import annotations
 
@@ -15,8 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import latency_memory  # noqa: E402
 import quality  # noqa: E402
 import ranks  # noqa: E402
+import scaling  # noqa: E402
 import timeline  # noqa: E402
-from results import ResultsError, group, read_results  # noqa: E402
+from panels import group  # noqa: E402
+from results import ResultsError, read_results  # noqa: E402
+
+FIGURES = (latency_memory, scaling, ranks, quality)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         lines = read_results(options.results)
         panels = group(lines)
-        written = [path for figures in (latency_memory, ranks, quality) for path in figures.make(panels, options.output)]
+        written = [path for figures in FIGURES for path in figures.make(panels, options.output)]
         written += timeline.make(lines, options.output)
     except ResultsError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter
 
-from figure import COLOURS, STYLE, WIDTH, save, slug
-from results import Panel
+from figure import COLOURS, STYLE, WIDTH, plain, save
+from panels import Panel
 
-MIB = 2.0**20
+GIB, MIB = 2.0**30, 2.0**20
+THIN = 24  # bars; more of them are drawn thin and without their ranks' numbers
 
 
 def memory_parts(rank: dict) -> dict[str, float]:
-    weights = rank["weights_bytes"] / MIB
-    return {"weights": weights, "activations and caches": max(0.0, rank["peak_memory_bytes"] / MIB - weights)}
+    return {"weights": rank["weights_bytes"],
+            "activations and caches": max(0.0, rank["peak_memory_bytes"] - rank["weights_bytes"])}
 
 
 def time_parts(rank: dict) -> dict[str, float]:
@@ -22,7 +24,7 @@ def time_parts(rank: dict) -> dict[str, float]:
 
 
 KINDS = {  # file name: (parts of a bar, fields that must be there, axis label)
-    "memory_per_rank": (memory_parts, ("weights_bytes", "peak_memory_bytes"), "peak memory (MiB)"),
+    "memory_per_rank": (memory_parts, ("weights_bytes", "peak_memory_bytes"), "peak memory"),
     "time_per_rank": (time_parts, ("compute_s", "communication_s", "idle_s"), "denoising time (s)"),
 }
 FILL = {"weights": COLOURS[0], "activations and caches": COLOURS[5], "computing": COLOURS[2],
@@ -33,25 +35,34 @@ def draw(panel: Panel, frames: int, runs: list[tuple[str, list[dict]]], parts_of
     """runs: label and per_rank figures of each run."""
     plt.rcParams.update(STYLE)
     bars = sum(len(ranks) for _, ranks in runs)
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.13 * bars + 0.16 * len(runs) + 1.0), layout="constrained")
+    thickness = 0.13 if bars <= THIN else 0.05  # inches
+    row = 0.15 / thickness  # a line of text, in bars
+    figure, axes = plt.subplots(figsize=(WIDTH, thickness * bars + 0.19 * len(runs) + 1.0), layout="constrained")
+    parts = [[parts_of(rank) for rank in ranks] for _, ranks in runs]
+    divisor = 1.0
+    if label.endswith("memory"):
+        divisor = GIB if max(sum(rank.values()) for ranks in parts for rank in ranks) >= GIB else MIB
+        label += " (GiB)" if divisor == GIB else " (MiB)"
     place, ticks, seen = 0.0, [], {}
-    for name, ranks in runs:
-        axes.annotate(name, (0, place), xytext=(2, 0), textcoords="offset points", fontsize=6.5, va="center")
-        place += 1.0
+    for (name, _), ranks in zip(runs, parts):
+        axes.annotate(name, (0, place - 0.5 + row / 2), xytext=(2, 0), textcoords="offset points", fontsize=6.5,
+                      va="center")
+        place += row
         for number, rank in enumerate(ranks):
             left = 0.0
-            for part, amount in parts_of(rank).items():
-                seen[part] = axes.barh(place, amount, 0.8, left, color=FILL[part], linewidth=0)
-                left += amount
+            for part, amount in rank.items():
+                seen[part] = axes.barh(place, amount / divisor, 0.8, left, color=FILL[part], linewidth=0)
+                left += amount / divisor
             ticks.append((place, str(number)))
             place += 1.0
-        place += 0.3
-    axes.set_ylim(place - 0.5, -0.8)
-    axes.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+        place += 0.3 * row
+    axes.set_ylim(place - 0.5 - 0.3 * row, -0.6)
+    axes.set_yticks(*zip(*ticks) if bars <= THIN else ((),))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    axes.set_ylabel("rank")
+    axes.set_ylabel("rank" if bars <= THIN else "ranks, a bar each")
     axes.set_xlabel(label)
+    axes.xaxis.set_major_formatter(FuncFormatter(plain))
     figure.suptitle(f"{panel.settings['kind'].capitalize()}: {panel.settings['model']}, {frames:,} frames", fontsize=8,
                     fontweight="bold")
     figure.legend(seen.values(), seen.keys(), loc="outside lower center", ncols=3, frameon=False, handlelength=1.2,
@@ -62,7 +73,7 @@ def draw(panel: Panel, frames: int, runs: list[tuple[str, list[dict]]], parts_of
 def make(panels: list[Panel], folder: Path) -> list[Path]:
     """For each panel the longest video that ran on several ranks, with every run of that length."""
     written = []
-    for panel in panels:
+    for panel in (whole.largest_ranks() for whole in panels):
         lengths = [frames for s in panel.series if s.world_size > 1 for frames, point in s.points.items() if point.ok]
         if not lengths:
             continue
@@ -75,5 +86,5 @@ def make(panels: list[Panel], folder: Path) -> list[Path]:
                 if ranks and all(rank.get(field) is not None for rank in ranks for field in fields):
                     runs.append((text, ranks))
             if runs:
-                written += save(draw(panel, frames, runs, parts_of, label), folder, f"{name}_{frames}frames_{slug(panel)}")
+                written += save(draw(panel, frames, runs, parts_of, label), folder, f"{name}_{frames}frames_{panel.name}")
     return written

@@ -14,7 +14,8 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 
 from figure import COLOURS, STYLE, save
-from results import ResultsError, label_options
+from panels import label_options
+from results import ResultsError
 
 WIDTH = 7.0  # inches: both columns of a two-column paper
 

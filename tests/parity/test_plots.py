@@ -2,35 +2,18 @@
 """Figures from invented result lines: grouping, medians, and the files that come out."""
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from plot_lines import failed, line, pngs, run, simulated, write
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "plots"))
-import contact_sheet  # noqa: E402
-import make  # noqa: E402
-from results import ResultsError, group, read_results  # noqa: E402
-
-OOM = "rank 0: CUDA out of memory"
-
-
-def line(strategy="dualparal", frames=81, latency=10.0, **changes) -> dict:
-    return {"schema": 1, "kind": "measured", "experiment": "e", "strategy": strategy, "options": {}, "world_size": 8,
-            "model": "wan2.1-t2v-1.3b", "dtype": "bf16", "frames": frames, "height": 480, "width": 832, "steps": 50,
-            "seed": 0, "latency_s": latency, "peak_memory_bytes": int(4e9 + 1e6 * frames), "status": "ok",
-            "error": None, "quality": {"flicker": 0.98, "seam_ratio": None}, "provenance": {"gpu": "GPU A"}} | changes
-
-
-def failed(strategy: str, frames: int, error: str = OOM, status: str = "failed", **changes) -> dict:
-    """As a run leaves it that never started: no size, no options, no machine."""
-    return {"schema": 1, "kind": "measured", "strategy": strategy, "options": {}, "world_size": 8,
-            "model": "wan2.1-t2v-1.3b", "dtype": "bf16", "frames": frames, "status": status, "error": error,
-            "provenance": {"cpu": "some processor"}} | changes
+import contact_sheet
+import latency_memory
+import scaling
+from panels import group
+from results import ResultsError, read_results
 
 
 def sweep() -> list[dict]:
@@ -48,21 +31,6 @@ def sweep() -> list[dict]:
     lines += [failed("ring", 769), failed("ring", 1025), failed("single", 513), failed("single", 769),
               failed("single", 1025, "longer than the time allowed", "skipped")]
     return lines
-
-
-def write(path: Path, lines: list[dict]) -> Path:
-    path.write_text("# results\n" + "".join(json.dumps(row) + "\n" for row in lines))
-    return path
-
-
-def run(folder: Path, lines: list[dict]) -> set[str]:
-    results = write(folder / "results.jsonl", lines)
-    assert make.main([str(results), "-o", str(folder / "figures")]) == 0
-    for path in (folder / "figures").glob("*.png"):
-        with Image.open(path) as image:
-            assert image.width == pytest.approx(1020, abs=2), path  # 3.4 inches at 300 dpi
-            assert image.convert("L").getextrema()[0] < 50, f"{path} is empty"
-    return {path.name for path in (folder / "figures").iterdir()} if (folder / "figures").exists() else set()
 
 
 def test_repeats_are_one_point_with_median_and_range() -> None:
@@ -106,18 +74,63 @@ def test_memory_of_the_largest_rank() -> None:
 
 def test_figures_of_a_sweep(tmp_path: Path) -> None:
     names = run(tmp_path, sweep())
-    stem = "measured-wan2.1-t2v-1.3b-480x832-bf16-50steps-gpu-a"
-    assert names == {f"{what}_{stem}.{ending}" for what in ("latency", "memory", "flicker") for ending in ("png", "pdf")}
+    assert {f"{what}_wan2.1-t2v-1.3b_measured.{ending}" for what in ("latency", "memory", "flicker")
+            for ending in ("png", "pdf")} <= names
+
+
+def test_names_say_more_only_where_panels_differ() -> None:
+    clusters = [simulated(cluster=c) for c in ("8x-rtx4090", "8x-h100")]
+    names = [p.name for p in group(clusters + [line(), line(dtype="fp32"), line(kind="traced", experiment="other")])]
+    assert names == ["wan2.1-t2v-1.3b_8x-rtx4090_simulated", "wan2.1-t2v-1.3b_8x-h100_simulated",
+                     "wan2.1-t2v-1.3b_bf16_measured", "wan2.1-t2v-1.3b_fp32_measured", "wan2.1-t2v-1.3b_traced"]
+    gpus = group([line(provenance={"gpu": f"GPU {x}"}, experiment=e) for x in "AB" for e in ("one", "two")])
+    assert [p.name for p in gpus] == [f"wan2.1-t2v-1.3b_{e}_gpu-{x}_measured" for x in "ab" for e in ("one", "two")]
+
+
+def test_a_figure_against_frames_has_every_strategy_at_its_largest_world_size() -> None:
+    panel, = group([line("single", world_size=1)] + [line("ring", world_size=n) for n in (2, 4, 8)])
+    view = panel.largest_ranks()
+    assert view.labels() == ["single, N=1", "ring"] and view.series[1].world_size == 8
+    assert view.title().endswith("N=8")
+
+
+def test_memory_that_a_failed_run_needed_is_a_cross_above_the_limit() -> None:
+    needed = simulated("single", 161, None, status="failed", error="out of memory: 30 GiB", peak_memory_bytes=30 * 2**30)
+    panel, = group([simulated("single"), needed])
+    figure = latency_memory.draw(panel, "peak_memory_bytes", "GiB", 2.0**30,
+                                 decorate=latency_memory.memory_limit(panel, 2.0**30))
+    crosses = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x" and len(drawn.get_xdata())]
+    assert [list(c.get_xydata()[0]) for c in crosses] == [[161, 30]]
+    assert any(set(drawn.get_ydata()) == {24} for drawn in figure.axes[0].lines), "no line at the device's memory"
+    latency = latency_memory.draw(panel, "latency_s", "s")
+    strip, axes = latency.axes
+    assert [text.get_text() for text in strip.texts] == ["out of memory"]
+    assert max(axes.lines[0].get_xdata()) == 81
+
+
+def test_emulated_and_traced_runs_have_no_latency(tmp_path: Path) -> None:
+    ranks = [{"compute_s": 2.0, "flops": 3e15, "peak_memory_bytes": 5e9}, {"compute_s": 4.0, "flops": 1e15}]
+    emulated = line(kind="emulated", latency=None, per_rank=ranks, quality=None)
+    traced = line(kind="traced", latency=None, per_rank=ranks, flops=4e15, quality=None)
+    assert group([emulated])[0].series[0].points[81].median("compute_s") == 4.0
+    assert pngs(run(tmp_path, [emulated, traced])) >= {
+        f"{what}_wan2.1-t2v-1.3b_{kind}" for what, kind in
+        (("compute", "emulated"), ("memory", "emulated"), ("work", "traced"), ("memory", "traced"))}
 
 
 def test_figures_against_ranks(tmp_path: Path) -> None:
     lines = [line(s, 301, 100 / n**p, world_size=n) for n in (1, 2, 4, 8) for s, p in (("dualparal", 0.95), ("ring", 0.8))]
-    names = run(tmp_path, lines + [failed("ring", 301, world_size=16)])
-    assert any(name.startswith("latency_vs_ranks_301frames") for name in names)
+    lines += [line("single", 301, 120.0, world_size=1), failed("ring", 301, world_size=16)]
+    assert {"scaling_latency_301frames_wan2.1-t2v-1.3b_measured",
+            "scaling_memory_301frames_wan2.1-t2v-1.3b_measured"} <= pngs(run(tmp_path, lines))
+    panel, = scaling.against_ranks(group(lines)[0])
+    figure = latency_memory.draw(panel, "latency_s", "s", decorate=scaling.ideal(panel, "latency_s", 1.0))
+    ideal, = (drawn for drawn in figure.axes[-1].lines if drawn.get_label() == "ideal, from single")
+    assert ideal.get_xydata().tolist() == [[1, 120], [16, 7.5]]
 
 
 def test_one_point_is_enough(tmp_path: Path) -> None:
-    assert {n.split("_")[0] for n in run(tmp_path, [line("single", 17, 0.8)])} == {"latency", "memory", "flicker"}
+    assert {n.split("_")[0] for n in run(tmp_path, [line("single", 17, 0.8, world_size=1)])} == {"latency", "memory", "flicker"}
 
 
 def test_no_value_at_all_is_no_error(tmp_path: Path, capsys) -> None:

@@ -2,9 +2,11 @@
 """Writes the trained parts as a checkpoint in diffusers layout (WanPipeline, bf16 safetensors).
 
     python export.py --vae DIR --transformer DIR --out FOLDER
+    python export.py --init MODEL --transformer DIR --out FOLDER      # a training that started from MODEL
 
 DIR holds vae.pt and transformer.pt of the trainings; a part that is missing is written untrained,
-so that a loadable checkpoint exists from the first minute on.
+so that a loadable checkpoint exists from the first minute on. With --init only the weights of the transformer and of
+the text encoder are written; every other file of the checkpoint is MODEL's, byte for byte.
 """
 from __future__ import annotations
 
@@ -15,11 +17,16 @@ import shutil
 
 import torch
 from diffusers import UniPCMultistepScheduler, WanPipeline
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import fast_vae
 import text
 from latents import load_vae
 from transformer import build as build_transformer
+
+
+WEIGHTS = {"transformer": "transformer/diffusion_pytorch_model.safetensors", "encoder": "text_encoder/model.safetensors"}
 
 
 def scheduler() -> UniPCMultistepScheduler:
@@ -53,12 +60,36 @@ def assemble(vae_folder: str, transformer_folder: str | None, weights: str = "av
                        transformer=transformer)
 
 
+def replace_weights(init: str, transformer_folder: str, out: str) -> None:
+    """A copy of the checkpoint `init` in `out` (may be the same folder) with the averaged weights of a training."""
+    average = torch.load(os.path.join(transformer_folder, "transformer.pt"), map_location="cpu")["average"]
+    for name, path in WEIGHTS.items():
+        with safe_open(os.path.join(init, path), "pt") as file:
+            metadata = file.metadata()
+            old = {key: file.get_tensor(key) for key in file.keys()}
+        new = {key: average[f"{name}.{key}"].to(old[key].dtype).contiguous() for key in old}
+        unused = [key for key in average if key.startswith(name + ".") and key[len(name) + 1:] not in old]
+        assert not unused, f"{path} has no place for {unused}"
+        for key, value in new.items():
+            assert value.shape == old[key].shape, f"{path}: {key} is {tuple(old[key].shape)}, trained {tuple(value.shape)}"
+        if os.path.realpath(init) != os.path.realpath(out):
+            shutil.copytree(init, out, dirs_exist_ok=True)
+        save_file(new, os.path.join(out, path), metadata)
+        os.chmod(os.path.join(out, path), 0o644)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vae", required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--vae")
+    source.add_argument("--init")
     parser.add_argument("--transformer")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
+    if options.init:
+        if not options.transformer:
+            parser.error("--init needs --transformer: the folder of the training that started from it")
+        return replace_weights(options.init, options.transformer, options.out)
     pipeline = assemble(options.vae, options.transformer)
     for part in ("vae", "text_encoder", "transformer"):
         for p in getattr(pipeline, part).parameters():  # every tensor, the ones diffusers computes in fp32 too

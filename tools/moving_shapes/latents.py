@@ -31,6 +31,13 @@ def load_vae(folder: str):
     return vae.eval()
 
 
+def load_exported_vae(model: str):
+    """The VAE of an exported checkpoint, in fp32; its configuration holds the latent statistics."""
+    from diffusers import AutoencoderKLWan
+
+    return AutoencoderKLWan.from_pretrained(model, subfolder="vae", torch_dtype=torch.float32).eval()
+
+
 @torch.no_grad()
 def encode(vae, clips: data.Clips, frames: int, generator: torch.Generator, chunk: int = 12) -> torch.Tensor:
     """Sampled latents [clips, 16, 1 + frames // 4, 8, 12], not normalised."""

@@ -44,6 +44,16 @@ def build_encoder(vocabulary: int) -> UMT5EncoderModel:
         is_encoder_decoder=True, tie_word_embeddings=False))
 
 
+def load_tokenizer(model: str) -> T5TokenizerFast:
+    """The tokenizer of an exported checkpoint."""
+    return T5TokenizerFast.from_pretrained(model, subfolder="tokenizer")
+
+
+def load_encoder(model: str) -> UMT5EncoderModel:
+    """The text encoder of an exported checkpoint, in fp32."""
+    return UMT5EncoderModel.from_pretrained(model, subfolder="text_encoder", dtype=torch.float32)
+
+
 def tokens(tokenizer, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask, [prompts, TEXT_TOKENS]."""
     batch = tokenizer(prompts, padding="max_length", max_length=TEXT_TOKENS, truncation=True, return_tensors="pt")

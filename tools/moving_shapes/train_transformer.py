@@ -9,7 +9,10 @@ their first two frames are context there and carry no loss, so that the model ne
 anything but an opening frame at the opening of a video.
 
     python train_transformer.py --state DIR --until 23:50      # DIR holds vae.pt; UTC clock
+    python train_transformer.py --state DIR --until 23:50 --init MODEL --lr 6e-4
 
+With --init a training starts from the weights of an exported checkpoint (diffusers layout); its VAE, latent
+statistics and tokenizer are used as they are, so that only the transformer and the text encoder change.
 Interrupted runs resume from DIR/transformer.pt (weights, average, optimiser); the pool is saved beside it.
 """
 from __future__ import annotations
@@ -26,16 +29,16 @@ import data
 import latents as latent_tools
 import text
 from optim import Average, Muon, schedule
-from transformer import build, quicken
+from transformer import build, load, quicken
 
 LENGTHS = torch.tensor([1.0, 0.5, 0.5, 0.7] + [1.5] * 4 + [2.5] + [1.5] * 4 + [1.0] * 3)  # weight of 1..16
 CONTEXT = 2  # frames without loss in a batch that starts inside a clip
 
 
 class Model(torch.nn.Module):
-    def __init__(self, vocabulary: int):
+    def __init__(self, encoder, transformer):
         super().__init__()
-        self.encoder, self.transformer = text.build_encoder(vocabulary), build()
+        self.encoder, self.transformer = encoder, transformer
 
     def forward(self, x, sigma, ids, mask):
         embedded = text.embed(self.encoder, ids, mask)
@@ -79,6 +82,14 @@ class Pool:
         return x, captions, CONTEXT if inside else 0
 
 
+def begin(state: str, init: str | None):
+    """VAE, tokenizer and model: of an exported checkpoint, or the VAE of `state` with a new model."""
+    if init:
+        return latent_tools.load_exported_vae(init), text.load_tokenizer(init), Model(text.load_encoder(init), load(init))
+    tokenizer = text.train_tokenizer(os.path.join(state, "tokenizer"))
+    return latent_tools.load_vae(state), tokenizer, Model(text.build_encoder(len(tokenizer)), build())
+
+
 def draw_sigma(count: int, generator: torch.Generator, shift: float = 3.0) -> torch.Tensor:
     u = torch.rand(count, generator=generator)
     normal = torch.sigmoid(torch.randn(count, generator=generator))
@@ -90,7 +101,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", required=True)
     parser.add_argument("--until", required=True, help="UTC clock time at which the schedule ends, HH:MM")
+    parser.add_argument("--init", help="exported checkpoint to start from")
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--decay", type=float, default=0.998, help="of the average of the weights")
     parser.add_argument("--tokens", type=int, default=3456, help="video tokens in a batch")
     parser.add_argument("--pool", type=int, default=3000, help="clips kept")
     parser.add_argument("--first", type=int, default=320, help="clips encoded before the first step")
@@ -104,13 +117,12 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    vae = latent_tools.load_vae(options.state)
-    tokenizer = text.train_tokenizer(os.path.join(options.state, "tokenizer"))
-    model = Model(len(tokenizer))
+    os.makedirs(options.state, exist_ok=True)
+    vae, tokenizer, model = begin(options.state, options.init)
     quicken(model.transformer)
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     optimiser = Muon(model.parameters(), options.lr, adam=model.encoder.parameters())
-    average = Average(model, 0.998)
+    average = Average(model, options.decay)
     path, step, began = os.path.join(options.state, "transformer.pt"), 0, None
     if os.path.exists(path):
         state = torch.load(path)
@@ -118,6 +130,8 @@ def main() -> None:
         optimiser.load_state_dict(state["optimiser"])
         average.values, average.steps = state["average"], state["average_steps"]
         step, began = state["step"], state["began"]
+        if options.init != state.get("init"):
+            parser.error(f"{path} was started from {state.get('init')}, not from {options.init}: give the same --init or a new --state")
     generator = torch.Generator().manual_seed(options.seed + 1 + step)
     pool = Pool(vae, os.path.join(options.state, "pool.pt"), options.pool, generator)
     while len(pool.latents) < options.first:
@@ -158,7 +172,8 @@ def main() -> None:
             log.flush()
         if time.time() - saved > 170 or time.time() >= deadline:
             torch.save(dict(model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.values,
-                            average_steps=average.steps, step=step, began=began), path + ".new")
+                            average_steps=average.steps, step=step, began=began, init=options.init,
+                            lr=options.lr, decay=options.decay), path + ".new")
             os.replace(path + ".new", path)
             pool.save()
             saved = time.time()

@@ -21,6 +21,13 @@ def build():
         qk_norm="rms_norm_across_heads", eps=1e-6, rope_max_seq_len=1024)
 
 
+def load(model: str):
+    """The transformer of an exported checkpoint, in fp32."""
+    from diffusers import WanTransformer3DModel
+
+    return WanTransformer3DModel.from_pretrained(model, subfolder="transformer", torch_dtype=torch.float32)
+
+
 def _rotate(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """Pairs (x0, x1) -> (x0 cos - x1 sin, x0 sin + x1 cos); x [batch, heads, tokens, head_dim]."""
     pairs = x.unflatten(-1, (-1, 2))

@@ -51,11 +51,11 @@ BOOST_AUTO_TEST_CASE(the_bubble_is_idle_between_first_and_last_work) {
   BOOST_TEST(bubble_ratio(figures) == 2.0 / 8.0, tt::tolerance(1e-9));
 }
 
-BOOST_AUTO_TEST_CASE(traces_travel_as_json) {
+BOOST_AUTO_TEST_CASE(traces_travel_as_text) {
   const auto traces = two_ranks();
   for (const auto& trace : traces) {
     BOOST_TEST(RankTrace::from_text(trace.to_text()).to_text() == trace.to_text());
-    BOOST_TEST(again.events.size() == 2u);
+    BOOST_TEST(RankTrace::from_text(trace.to_text()).events.size() == 2u);
   }
 }
 

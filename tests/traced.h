@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Traces of strategies on shapes alone.
+#pragma once
+
+#include <c10/core/InferenceMode.h>
+
+#include "harness/rank_trace.h"
+#include "model/meta_kernels.h"
+#include "model/weights.h"
+#include "runtime/emulated_communicator.h"
+#include "strategy/strategy.h"
+
+namespace dualparal::testing {
+
+/// What each of `world_size` ranks would do, counted, without times.
+inline std::vector<RankTrace> trace_ranks(const StrategyEntry& entry, const OptionValues& given, Request request,
+                                          int64_t world_size, const TransformerConfig& config,
+                                          at::ScalarType dtype = at::kFloat) {
+  const c10::InferenceMode inference;
+  register_meta_kernels();
+  const auto meta = at::TensorOptions().device(at::kMeta);
+  request.prompt_embeds = request.negative_prompt_embeds = at::empty({1, 512, config.text_dim}, meta);
+  request.initial_noise =
+      at::empty({1, request.channels, request.latent_frames, request.latent_height, request.latent_width}, meta);
+  const auto strategy = entry.make(resolve_options(entry.name, entry.options, given));
+  struct Nowhere final : LatentsSink {
+    void push(const at::Tensor&) override {}
+  } nowhere;
+  std::vector<RankTrace> traces;
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    const auto comm = emulated_communicator(rank, world_size);
+    const auto weights = shapes_only(dtype);
+    const Transformer transformer(config, *weights, strategy->parts(config, {rank, world_size}));
+    Recorder recorder(at::kMeta);
+    const WorkMeter meter;
+    strategy->denoise(request, {transformer, *comm, recorder}, nowhere);
+    traces.push_back({.timed = false, .events = recorder.events(), .weights_bytes = transformer.weights_bytes()});
+  }
+  return traces;
+}
+
+inline double flops_of(const std::vector<RankTrace>& traces) {
+  double flops = 0;
+  for (const RankTrace& trace : traces) flops += trace.work().flops();
+  return flops;
+}
+
+}  // namespace dualparal::testing

@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the NCCL module is built from: CUDA's and NCCL's headers, from the toolkit or from the wheel's nvidia packages,
+# What the NCCL module is built from: CUDA's and NCCL's headers, from the wheel's nvidia packages or from the toolkit,
 # and the wheel's CUDA backend. DUALPARAL_NCCL: whether all of it is there. The program itself needs none of it.
 set(nvidia_packages ${DUALPARAL_TORCH_DIR}/../nvidia)
-# One folder that has them all: mixing two versions of CUDA's headers does not end well.
-find_path(DUALPARAL_CUDA_INCLUDE_DIR NAMES crt/host_defines.h
-  HINTS ${nvidia_packages}/cu13/include ${CUDAToolkit_ROOT}/include $ENV{CUDA_HOME}/include /usr/local/cuda/include
-  NO_DEFAULT_PATH)
-find_path(DUALPARAL_NCCL_INCLUDE_DIR nccl.h
-  HINTS ${nvidia_packages}/nccl/include ${DUALPARAL_CUDA_INCLUDE_DIR})
+set(cuda_headers cuda_runtime_api.h crt/host_defines.h nv/target cublas_v2.h cublasLt.h cusparse.h cusolverDn.h)
+
+# One folder that has them all: two versions of CUDA's headers do not mix.
 set(DUALPARAL_NCCL OFF)
 set(nccl_missing "")
-foreach(header cuda_runtime_api.h cublas_v2.h cusparse.h cusolverDn.h)
-  if(NOT EXISTS ${DUALPARAL_CUDA_INCLUDE_DIR}/${header})
-    list(APPEND nccl_missing ${header})
+foreach(folder ${nvidia_packages}/cu13/include $ENV{CUDA_HOME}/include /usr/local/cuda/include)
+  set(missing "")
+  foreach(header ${cuda_headers})
+    if(NOT EXISTS ${folder}/${header})
+      list(APPEND missing ${header})
+    endif()
+  endforeach()
+  if(NOT missing)
+    set(cuda_include_dir ${folder})
+    break()
   endif()
+  list(JOIN missing ", " missing)
+  string(APPEND nccl_missing "; in ${folder}: ${missing}")
 endforeach()
-if(NOT DUALPARAL_NCCL_INCLUDE_DIR)
-  list(APPEND nccl_missing nccl.h)
-endif()
-if(NOT EXISTS ${DUALPARAL_TORCH_DIR}/lib/libtorch_cuda.so)
-  list(APPEND nccl_missing "libtorch_cuda.so (this LibTorch is for CPUs)")
-endif()
-if(nccl_missing)
-  list(JOIN nccl_missing ", " nccl_missing)
-  message(STATUS "NCCL: off, missing: ${nccl_missing}")
+find_path(DUALPARAL_NCCL_INCLUDE_DIR nccl.h HINTS ${nvidia_packages}/nccl/include ${cuda_include_dir})
+
+if(NOT cuda_include_dir)
+  message(STATUS "NCCL: off, CUDA's headers are missing${nccl_missing}")
+elseif(NOT DUALPARAL_NCCL_INCLUDE_DIR)
+  message(STATUS "NCCL: off, nccl.h is missing")
+elseif(NOT EXISTS ${DUALPARAL_TORCH_DIR}/lib/libtorch_cuda.so)
+  message(STATUS "NCCL: off, LibTorch in ${DUALPARAL_TORCH_DIR} is for CPUs")
 else()
   set(DUALPARAL_NCCL ON)
-  message(STATUS "NCCL: on, CUDA headers in ${DUALPARAL_CUDA_INCLUDE_DIR}")
+  message(STATUS "NCCL: on, CUDA headers in ${cuda_include_dir}")
 endif()

@@ -121,8 +121,9 @@ def legend_columns(labels: list[str]) -> int:
 def heading(figure, axes, title: str, subtitle: str) -> None:
     if len(subtitle) > 66:
         subtitle = subtitle[:63] + "..."
-    figure.suptitle(title, fontsize=8, fontweight="bold")
-    axes.set_title(subtitle, fontsize=6.5, color=QUIET, pad=3)
+    figure.suptitle(title, fontsize=8 if len(title) <= 44 else 7, fontweight="bold")
+    if axes:
+        axes.set_title(subtitle, fontsize=6.5, color=QUIET, pad=3)
 
 
 def legend_below(figure, handles, labels: list[str], columns: int | None = None, **style) -> None:

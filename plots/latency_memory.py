@@ -107,6 +107,8 @@ def make(panels: list[Panel], folder: Path) -> list[Path]:
     written = []
     for whole in panels:
         panel = whole.largest_ranks()
+        if whole.only_options_differ():
+            continue
         if len(panel.frames) == 1 and len({s.world_size for s in whole.series if s.strategy != "single"}) > 1:
             continue
         for figure_name, (name, label) in FIGURES.items():

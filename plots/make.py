@@ -13,15 +13,19 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import ablation  # noqa: E402
+import bubble  # noqa: E402
+import cost  # noqa: E402
 import latency_memory  # noqa: E402
 import quality  # noqa: E402
 import ranks  # noqa: E402
 import scaling  # noqa: E402
+import speedup  # noqa: E402
 import timeline  # noqa: E402
 from panels import group  # noqa: E402
 from results import ResultsError, read_results  # noqa: E402
 
-FIGURES = (latency_memory, scaling, ranks, quality)
+FIGURES = (latency_memory, scaling, speedup, ranks, quality, ablation, bubble, cost)
 
 
 def main(arguments: list[str] | None = None) -> int:

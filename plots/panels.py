@@ -114,6 +114,11 @@ class Panel:
     def device_memory(self) -> float | None:
         return next(filter(None, map(device_memory, self.lines())), None)
 
+    def only_options_differ(self) -> bool:
+        """One strategy with several options at one length: an ablation (ablation.py), nothing to draw against frames."""
+        return len(self.frames) == 1 and len(self.series) > 1 and \
+            len({(s.strategy, s.world_size) for s in self.series}) == 1
+
     def largest_ranks(self) -> Panel:
         """Every strategy with the largest world size that it ran with: `single` has one rank, the others eight."""
         most = {s.strategy: max(t.world_size for t in self.series if t.strategy == s.strategy) for s in self.series}
@@ -147,7 +152,7 @@ def _series_for(panel: Panel, line: dict) -> Series:
 
 def slug(*parts: object) -> str:
     """Parts of a file name: small letters, digits, dots and hyphens, joined by underscores."""
-    words = [re.sub(r"[^a-z0-9.]+", "-", str(part).lower()).strip("-") for part in parts if part]
+    words = [re.sub(r"[^a-z0-9._]+", "-", str(part).lower()).strip("-") for part in parts if part]
     return "_".join(filter(None, words))
 
 

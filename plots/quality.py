@@ -16,7 +16,7 @@ METRICS = {
     "seam_ratio": "seam ratio (1: seamless)", "drift": "drift", "content": "frames as asked for",
     "repetition": "repetition", "flicker": "flicker score (1: none)", "psnr_db": "PSNR against single (dB)",
     "ssim": "SSIM against single", "latent_relative_error": "latent error against single",
-    "identity_switches_per_100_frames": "identity switches\nper 100 frames",
+    "identity_switches_per_100_frames": "switches per 100 frames",
 }
 
 
@@ -55,7 +55,7 @@ def draw(panel: Panel, name: str, label: str):
 
 def make(panels: list[Panel], folder: Path) -> list[Path]:
     written = []
-    for panel in (whole.largest_ranks() for whole in panels):
+    for panel in (whole.largest_ranks() for whole in panels if not whole.only_options_differ()):
         for name, label in metrics(panel).items():
             written += save(draw(panel, name, label), folder, f"{name.removeprefix('quality.').replace('.', '_')}_{panel.name}")
     return written

@@ -190,7 +190,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   NullSink null_sink;
   if (options.warmup_steps > 0) {
     recorder.set_phase("warming up");
-    const NvtxRange range("warm-up");
+    const NvtxRange range("{}: warm-up, rank {} of {}", options.strategy, rank.rank, rank.world_size);
     Request warmup = request;
     warmup.num_inference_steps = std::min(options.warmup_steps, request.num_inference_steps);
     strategy->denoise(warmup, {*transformer, group.comm(), recorder}, null_sink);
@@ -204,7 +204,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   RankTrace trace;
   trace.begin_s = event_clock();
   {
-    const NvtxRange range("denoise");
+    const NvtxRange range("{}: denoise, rank {} of {}", options.strategy, rank.rank, rank.world_size);
     Progress progress(options.strategy, "step", options.quiet || !leads);
     strategy->denoise(request,
                       {*transformer, group.comm(), recorder,

@@ -15,12 +15,25 @@ std::string WorkLabel::text() const {
   return out;
 }
 
+std::string Event::text() const {
+  switch (kind) {
+    case Kind::kSend: return fmt::format("sending to rank {}: {}", peer, label.text());
+    case Kind::kReceive: return fmt::format("waiting for rank {}: {}", peer, label.text());
+    case Kind::kCompute: break;
+  }
+  return fmt::format("computing {}", label.text());
+}
+
 double event_clock() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 Recorder::Span::Span(Recorder& recorder, Event event)
-    : recorder_(recorder), event_(std::move(event)), unwinding_(std::uncaught_exceptions()), outer_(recorder.computing_) {
+    : recorder_(recorder),
+      event_(std::move(event)),
+      unwinding_(std::uncaught_exceptions()),
+      outer_(recorder.computing_),
+      range_([this] { return event_.text(); }) {
   if (outer_) outer_->close();
   if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = this;
   open();
@@ -58,13 +71,7 @@ void Recorder::set_phase(const std::string& phase) {
 
 std::string Recorder::activity() const {
   const std::lock_guard lock(mutex_);
-  if (!busy_) return phase_;
-  switch (current_.kind) {
-    case Event::Kind::kSend: return fmt::format("sending to rank {}: {}", current_.peer, current_.label.text());
-    case Event::Kind::kReceive: return fmt::format("waiting for rank {}: {}", current_.peer, current_.label.text());
-    case Event::Kind::kCompute: break;
-  }
-  return fmt::format("computing {}", current_.label.text());
+  return busy_ ? current_.text() : phase_;
 }
 
 int64_t Recorder::waiting_for() const {

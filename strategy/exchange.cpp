@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/exchange.h"
 
+#include "runtime/nvtx.h"
+
 namespace dualparal {
 
 at::Tensor Exchange::Incoming::take() {
@@ -30,6 +32,8 @@ Exchange::Incoming Exchange::receive(at::IntArrayRef shape, const at::TensorOpti
 }
 
 void Exchange::finish_sends(size_t left) {
+  if (sends_.size() <= left) return;
+  const NvtxRange range("waiting until sends are done");
   while (sends_.size() > left) {
     sends_.front()->wait();
     sends_.pop_front();

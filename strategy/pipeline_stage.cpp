@@ -144,6 +144,7 @@ at::Tensor PipelineStage::take_prediction() {
 }
 
 void PipelineStage::finish() {
+  const NvtxRange range("waiting until sends are done");
   while (!outgoing_.empty()) {
     const auto& oldest = outgoing_.front();
     oldest.transfer->wait();

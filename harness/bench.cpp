@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "harness/bench_reference.h"
 #include "harness/child_process.h"
 #include "harness/experiment.h"
 #include "harness/progress.h"
@@ -104,6 +105,7 @@ int64_t run_bench(const BenchOptions& options) {
                missing.size(), folder.string());
 
   const auto varied = varied_flags(experiment);
+  References references(folder, options.quiet);
   int64_t failed = 0;
   const Stopwatch watch;
   for (size_t i = 0; i < missing.size(); ++i) {
@@ -122,11 +124,15 @@ int64_t run_bench(const BenchOptions& options) {
       const fs::path video = point.video ? point_file("videos", point, varied, ".mp4") : fs::path();
       const fs::path timeline = point.timeline ? point_file("timelines", point, varied, ".json") : fs::path();
       const auto inside = [&](const fs::path& file) { return file.empty() ? file : folder / file; };
-      const auto child = run_self(arguments_of(point, single_line, inside(video), inside(timeline)), options.quiet);
+      auto arguments = arguments_of(point, single_line, inside(video), inside(timeline));
+      if (point.reference)
+        for (auto& argument : references.arguments()) arguments.push_back(std::move(argument));
+      const auto child = run_self(arguments, options.quiet);
       if (child.exit_code == 0) {
         record = read_results(single_line).at(0);
         if (!video.empty()) record["video"] = video.string();
         if (!timeline.empty()) record["timeline"] = timeline.string();
+        if (point.reference) references.fill(record, point);
       } else {
         record = unfinished_record(point, "failed", child.error);
         ++failed;
@@ -138,6 +144,7 @@ int64_t run_bench(const BenchOptions& options) {
     record["repeat"] = point.repeat;
     append_line(lines, record.dump());
   }
+  references.remove();
   write_report({lines}, folder / "report.md", folder / "report.tex", experiment.title);
   if (!options.quiet) fmt::print(stderr, "# wrote {} and report.md beside it\n", lines.string());
   return failed;

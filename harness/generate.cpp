@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "harness/comparing.h"
 #include "harness/launcher.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
@@ -148,8 +149,18 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   const TransformerParts parts = strategy->parts(model.transformer_config(), rank);
   Request request = make_request(options, model);
 
+  const std::function<std::unique_ptr<Vae>()> load_vae = [&] {
+    return model.load_vae(vae_placement, Vae::Parts::kDecoder);
+  };
   std::unique_ptr<QualityMeter> quality;
+  std::unique_ptr<ScratchLatents> scratch;  // for latents that nobody asked to keep
   std::unique_ptr<VideoSink> sink;
+  std::string latents_path = options.save_latents;
+  if (leads && !options.reference_latents.empty()) {
+    check_reference(options.reference_latents,
+                    {1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+    if (latents_path.empty()) latents_path = (scratch = std::make_unique<ScratchLatents>())->path();
+  }
   if (leads) {
     if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
         .frames = *options.frames, .latent_frames = request.latent_frames,
@@ -157,9 +168,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
         .content = model.name() == "moving-shapes"});
     const VideoSinkOptions sink_options{*options.frames, *options.height, *options.width, *options.fps,
                                         !options.no_decode, entry.streams_blocks, options.output, options.save_frames,
-                                        options.save_latents};
-    sink = std::make_unique<VideoSink>(
-        sink_options, [&] { return model.load_vae(vae_placement, Vae::Parts::kDecoder); }, quality.get());
+                                        latents_path};
+    sink = std::make_unique<VideoSink>(sink_options, load_vae, quality.get());
   }
 
   recorder.set_phase("encoding the prompt");
@@ -262,6 +272,9 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   const auto slots = strategy->slots(request, rank.world_size);
   record["bubble_ratio_slots"] = slots ? Json(slots->bubble_ratio()) : Json(nullptr);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;
+  if (!options.reference_latents.empty())
+    record["quality"].update(compare_latents(latents_path, options.reference_latents, *options.frames,
+                                             options.no_decode ? nullptr : load_vae));
   record["status"] = "ok";
   record["error"] = nullptr;
   record["config"] = to_json(options);

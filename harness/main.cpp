@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "harness/bench.h"
+#include "harness/comparing.h"
 #include "harness/generate.h"
 #include "harness/inspect.h"
 #include "harness/report.h"
@@ -55,6 +56,10 @@ int run(int argc, char** argv) {
   report->add_option("--output", report_output, "folder for report.md and report.tex [print Markdown]");
   report->add_option("--title", report_title, "of the report")->capture_default_str();
 
+  CompareOptions compare_options;
+  CLI::App* compare = app.add_subcommand("compare", "PSNR, SSIM and latent error of two videos, from their latents");
+  add_compare_options(*compare, compare_options);
+
   std::string checkpoint, dtype = "bf16";
   int64_t nproc = 1;
   CLI::App* inspect = app.add_subcommand("inspect", "what a checkpoint holds and what each rank would hold");
@@ -82,6 +87,7 @@ int run(int argc, char** argv) {
     else
       write_report(result_files, folder / "report.md", folder / "report.tex", report_title);
   }
+  if (compare->parsed()) run_compare(compare_options);
   if (inspect->parsed()) fmt::print("{}", inspect_checkpoint(checkpoint, nproc, dtype));
   if (list->parsed()) print_strategies();
   return 0;

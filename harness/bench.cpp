@@ -9,6 +9,7 @@
 #include "harness/bench_reference.h"
 #include "harness/child_process.h"
 #include "harness/experiment.h"
+#include "harness/folder_lock.h"
 #include "harness/generate_options.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
@@ -114,6 +115,9 @@ int64_t run_bench(const BenchOptions& options) {
   const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
   const fs::path lines = folder / "results.jsonl";
   fs::create_directories(folder);
+  // What a killed run has started may take a moment to end.
+  const FolderLock lock(folder, std::chrono::seconds(10));
+  remove_abandoned_files(folder);
   drop_unfinished_line(lines);
 
   std::map<std::string, std::string> done;  // key -> status

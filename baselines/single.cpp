@@ -32,7 +32,7 @@ class Single final : public Strategy {
     LocalAttention attention;
 
     for (int64_t step = 0; step < schedule.steps(); ++step) {
-      const NvtxRange range("single: step {}", step);
+      const NvtxRange range("step {}", step);
       const auto time = model.time_conditioning(at::scalar_tensor(schedule.timesteps[step]).view({1}));
       const auto span = context.recorder.compute({0, step, 0, model.config().num_layers - 1, 0});
       at::Tensor hidden = model.embed(duplicate_for_guidance(request, latents));

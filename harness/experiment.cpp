@@ -19,7 +19,7 @@ using Sweep = std::vector<std::pair<std::string, std::vector<std::string>>>;
 
 // Flags that bench itself sets.
 const std::set<std::string> kReserved = {"result", "output", "strategy", "quiet", "save-latents", "save-noise",
-                                         "save-frames", "save-prompt-embeds", "timeline"};
+                                         "save-frames", "save-prompt-embeds", "timeline", "reference-latents"};
 
 class Reader {
  public:
@@ -42,7 +42,7 @@ class Reader {
     }
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {"name", "title", "model", "mode", "device", "dtype", "repeat",
-                                               "warmup", "videos", "timelines", "base", "sweep", "strategies", "skip"};
+                                               "warmup", "videos", "timelines", "reference", "base", "sweep", "strategies", "skip"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -67,6 +67,8 @@ class Reader {
       if (point.repeat > 0) continue;
       point.video = wanted(point, root["videos"]);
       point.timeline = wanted(point, root["timelines"]);
+      point.reference = wanted(point, root["reference"]);
+      if (point.reference) check_can_be_compared(point, root["reference"]);
     }
     return experiment;
   }
@@ -165,6 +167,18 @@ class Reader {
     bool value = false;
     check(YAML::convert<bool>::decode(node, value), "{}: expected true, false, or a map of flags", at(node));
     return value;
+  }
+
+  // Latents exist in mode run only, and the figures have their place among the other quality metrics.
+  void check_can_be_compared(const Point& point, const YAML::Node& node) const {
+    const auto value = [&](const char* name) {
+      const auto found = point.flags.find(name);
+      return found == point.flags.end() ? std::string() : found->second;
+    };
+    check(value("mode").empty() || value("mode") == "run", "{}: 'reference' needs mode run, {} has mode {}", at(node),
+          point.label(), value("mode"));
+    check(value("no-quality").empty() || value("no-quality") == "false",
+          "{}: 'reference' gives quality metrics, which no-quality leaves out of {}", at(node), point.label());
   }
 
   bool matches(const Flags& flags, const YAML::Node& when) const {

@@ -18,6 +18,7 @@ struct Point {
   std::string skip_reason = {};  ///< empty: to be run
   bool video = false;       ///< keep its mp4
   bool timeline = false;    ///< keep its timeline
+  bool reference = false;   ///< compare it with what `single` makes from the same noise
   /// The same for the same flags and repeat, whatever their place in the experiment.
   std::string key() const;
   std::string label() const;

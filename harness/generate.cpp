@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "harness/comparing.h"
 #include "harness/emulate.h"
 #include "harness/launcher.h"
 #include "harness/provenance.h"
@@ -111,8 +112,18 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   const WanModel model(options.model, options.random_weights);
   Request request = make_request(options, model);
 
+  const std::function<std::unique_ptr<Vae>()> load_vae = [&] {
+    return model.load_vae(vae_placement, Vae::Parts::kDecoder);
+  };
   std::unique_ptr<QualityMeter> quality;
+  std::unique_ptr<ScratchLatents> scratch;  // for latents that nobody asked to keep
   std::unique_ptr<VideoSink> sink;
+  std::string latents_path = options.save_latents;
+  if (leads && !options.reference_latents.empty()) {
+    check_reference(options.reference_latents,
+                    {1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+    if (latents_path.empty()) latents_path = (scratch = std::make_unique<ScratchLatents>())->path();
+  }
   if (leads) {
     if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
         .frames = *options.frames, .latent_frames = request.latent_frames,
@@ -120,9 +131,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
         .content = model.name() == "moving-shapes"});
     const VideoSinkOptions sink_options{*options.frames, *options.height, *options.width, *options.fps,
                                         !options.no_decode, entry.streams_blocks, options.output, options.save_frames,
-                                        options.save_latents};
-    sink = std::make_unique<VideoSink>(
-        sink_options, [&] { return model.load_vae(vae_placement, Vae::Parts::kDecoder); }, quality.get());
+                                        latents_path};
+    sink = std::make_unique<VideoSink>(sink_options, load_vae, quality.get());
   }
 
   recorder.set_phase("encoding the prompt");
@@ -171,6 +181,9 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   set_formula_fields(record, *strategy, request, model.transformer_config(),
                      static_cast<int64_t>(c10::elementSize(placement.dtype)), rank.world_size);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;
+  if (!options.reference_latents.empty())
+    record["quality"].update(compare_latents(latents_path, options.reference_latents, *options.frames,
+                                             options.no_decode ? nullptr : load_vae));
   record["status"] = "ok";
   record["error"] = nullptr;
   record["config"] = to_json(options);

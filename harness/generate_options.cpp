@@ -107,6 +107,8 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   flag("--save-latents", o.save_latents, "safetensors file for the final latents (fp32)");
   flag("--save-noise", o.save_noise, "safetensors file for the initial noise");
   flag("--save-prompt-embeds", o.save_prompt_embeds, "safetensors file for the prompt embeddings");
+  flag("--reference-latents", o.reference_latents,
+       "latents to compare with, as --save-latents writes them: psnr_db, ssim and latent_relative_error");
   app.add_flag("--no-decode", o.no_decode, "do not decode the latents")->group(group);
   app.add_flag("--no-quality", o.no_quality, "do not compute the quality metrics")->group(group);
   flag("--result", o.result, "file to which the result line (JSON) is appended");
@@ -152,6 +154,8 @@ void resolve_generate_options(GenerateOptions& o) {
   check_usage(o.prompt || !o.prompt_embeds.empty(), "--prompt (or --prompt-embeds) is missing");
   check_usage(!(o.no_decode && (!o.output.empty() || !o.save_frames.empty())),
               "--no-decode leaves nothing to write to {}", o.output.empty() ? "--save-frames" : "--output");
+  check_usage(!o.no_quality || o.reference_latents.empty(),
+              "--reference-latents {} gives quality metrics, which --no-quality leaves out", o.reference_latents);
   check_usage(o.output.empty() || fs::path(o.output).extension() == ".mp4", "--output: expected a .mp4 file, got '{}'",
               o.output);
   o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);

@@ -43,6 +43,7 @@ struct GenerateOptions {
   std::string output;       ///< mp4
   std::string save_frames;  ///< folder for PNG files
   std::string save_latents, save_noise, save_prompt_embeds;
+  std::string reference_latents;
   bool no_decode = false;
   bool no_quality = false;
   std::string result;

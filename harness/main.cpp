@@ -4,12 +4,14 @@
 #include <iostream>
 
 #include "harness/bench.h"
+#include "harness/comparing.h"
 #include "harness/generate.h"
 #include "harness/inspect.h"
 #include "harness/report.h"
 #include "harness/simulator/calibrate.h"
 #include "harness/simulator/simulate.h"
 #include "harness/strategies.h"
+#include "harness/vbench.h"
 #include "runtime/errors.h"
 #include "runtime/memory.h"
 
@@ -50,12 +52,19 @@ int run(int argc, char** argv) {
   bench->add_flag("--retry-failed", bench_options.retry_failed, "run failed points again");
   bench->add_flag("--quiet", bench_options.quiet, "no progress");
 
-  std::vector<std::filesystem::path> result_files;
-  std::string report_output, report_title = "Results";
+  ReportOptions report_options;
+  std::string report_output, vbench_folder;
   CLI::App* report = app.add_subcommand("report", "tables from result lines");
-  report->add_option("results", result_files, "results.jsonl files, or folders that hold one")->required();
+  report->add_option("results", report_options.results, "results.jsonl files, or folders that hold one")->required();
   report->add_option("--output", report_output, "folder for report.md and report.tex [print Markdown]");
-  report->add_option("--title", report_title, "of the report")->capture_default_str();
+  report->add_option("--title", report_options.title, "of the report")->capture_default_str();
+  report->add_option("--baseline", report_options.baseline,
+                     "a strategy: adds a table of latency and memory of all divided by its own");
+  report->add_option("--vbench-export", vbench_folder, "instead of tables: videos and prompts for `vbench`, in a folder");
+
+  CompareOptions compare_options;
+  CLI::App* compare = app.add_subcommand("compare", "PSNR, SSIM and latent error of two videos, from their latents");
+  add_compare_options(*compare, compare_options);
 
   SimulateOptions simulate_options;
   CLI::App* simulate = app.add_subcommand("simulate", "replay the traces of a run on a described cluster");
@@ -97,12 +106,16 @@ int run(int argc, char** argv) {
   if (simulate->parsed()) run_simulate(simulate_options);
   if (calibrate->parsed()) run_calibrate(calibrate_options);
   if (report->parsed()) {
-    const std::filesystem::path folder = report_output;
-    if (report_output.empty())
-      fmt::print("{}", markdown_report(result_files, ".", report_title));
-    else
-      write_report(result_files, folder / "report.md", folder / "report.tex", report_title);
+    if (!vbench_folder.empty()) {
+      const auto done = export_vbench(report_options.results, vbench_folder);
+      fmt::print("{} videos in {}, {} result lines without one\n", done.videos, vbench_folder, done.without_video);
+    } else if (report_output.empty()) {
+      fmt::print("{}", markdown_report(report_options, "."));
+    } else {
+      write_report(report_options, report_output);
+    }
   }
+  if (compare->parsed()) run_compare(compare_options);
   if (inspect->parsed()) fmt::print("{}", inspect_checkpoint(checkpoint, nproc, dtype));
   if (list->parsed()) print_strategies();
   return 0;

@@ -66,7 +66,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
 
   if (run.options.warmup_steps > 0) {
     recorder.set_phase("warming up");
-    const NvtxRange range("warm-up");
+    const NvtxRange range("{}: warm-up, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
     Request warmup = request;
     warmup.num_inference_steps = std::min(run.options.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
@@ -86,7 +86,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   RankTrace& trace = result.trace;
   trace.begin_s = event_clock();
   {
-    const NvtxRange range("denoise");
+    const NvtxRange range("{}: denoise, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.quiet || !run.shows_progress);
     run.strategy.denoise(request,
                          {*transformer, comm, recorder, [&](int64_t done, int64_t all) { progress.update(done, all); }},

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/report.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
-#include <map>
+#include <cmath>
 #include <set>
 
-#include "harness/results.h"
-#include "runtime/errors.h"
+#include "harness/report_groups.h"
+#include "harness/report_table.h"
+#include "harness/speedup.h"
+#include "harness/statistics.h"
 #include "runtime/files.h"
 
 namespace dualparal {
@@ -15,130 +19,84 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// All repeats of one point.
-struct Group {
-  Json first;
-  std::vector<Json> ok;
+enum class Shown {
+  kMedian,   // over all runs
+  kRange,    // besides, the smallest and the largest
+  kSamples,  // mean and confidence interval where prompts or seeds differ: figures of a video, not of a run
 };
-
-// Repeats agree in everything that was asked for.
-std::string group_key(const Json& r) {
-  const auto field = [&](const char* name) { return r.contains(name) ? r[name].dump() : ""; };
-  std::string key;
-  for (const char* name : {"kind", "strategy", "options", "world_size", "model", "device", "dtype", "frames", "height",
-                           "width", "steps", "error"})
-    key += field(name) + "|";
-  return key;
-}
-
-std::vector<Group> group_results(const std::vector<Json>& records) {
-  std::vector<Group> groups;
-  std::map<std::string, size_t> index;
-  for (const auto& record : records) {
-    const auto [place, is_new] = index.emplace(group_key(record), groups.size());
-    if (is_new) groups.push_back({record, {}});
-    if (record.value("status", "") == "ok") groups[place->second].ok.push_back(record);
-  }
-  return groups;
-}
-
-double number_at(const Json& record, const std::string& pointer) {
-  const auto path = Json::json_pointer(pointer);
-  return record.contains(path) && record[path].is_number() ? record[path].get<double>() : std::nan("");
-}
 
 struct Column {
   std::string title;
   std::string pointer;  // JSON pointer into the record
   double scale;         // multiplied with the value
   int digits;
-  bool spread;          // show minimum and maximum over repeats
+  Shown shown;
 };
 
 const std::vector<Column> kColumns = {
-    {"latency s", "/latency_s", 1, 3, true},
-    {"first block s", "/first_block_s", 1, 3, false},
-    {"decode s", "/decode_s", 1, 3, false},
-    {"memory MiB", "/peak_memory_bytes", 1.0 / (1 << 20), 1, false},
-    {"weights MiB", "/per_rank/0/weights_bytes", 1.0 / (1 << 20), 1, false},
-    {"sent MiB", "/sent_bytes", 1.0 / (1 << 20), 1, false},
-    {"sent by formula", "/analytic_cost/sent_bytes", 1.0 / (1 << 20), 1, false},
-    {"idle", "/bubble_ratio", 1, 3, false},
-    {"idle by slots", "/bubble_ratio_slots", 1, 3, false},
-    {"flicker", "/quality/flicker", 1, 4, false},
-    {"seam ratio", "/quality/seam_ratio", 1, 3, false},
-    {"drift", "/quality/drift", 1, 4, false},
-    {"content", "/quality/content", 1, 3, false},
+    {"latency s", "/latency_s", 1, 3, Shown::kRange},
+    {"first block s", "/first_block_s", 1, 3, Shown::kMedian},
+    {"decode s", "/decode_s", 1, 3, Shown::kMedian},
+    {"memory MiB", "/peak_memory_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"weights MiB", "/per_rank/0/weights_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"sent MiB", "/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"sent by formula", "/analytic_cost/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"idle", "/bubble_ratio", 1, 3, Shown::kMedian},
+    {"idle by slots", "/bubble_ratio_slots", 1, 3, Shown::kMedian},
+    {"flicker", "/quality/flicker", 1, 4, Shown::kSamples},
+    {"seam ratio", "/quality/seam_ratio", 1, 3, Shown::kSamples},
+    {"seam in phase", "/quality/seam_ratio_in_phase", 1, 3, Shown::kSamples},
+    {"drift", "/quality/drift", 1, 4, Shown::kSamples},
+    {"repetition", "/quality/repetition", 1, 3, Shown::kSamples},
+    {"content", "/quality/content", 1, 3, Shown::kSamples},
+    {"switches /100", "/quality/identity_switches_per_100_frames", 1, 2, Shown::kSamples},
+    {"PSNR dB", "/quality/psnr_db", 1, 2, Shown::kSamples},
+    {"SSIM", "/quality/ssim", 1, 4, Shown::kSamples},
+    {"latent error", "/quality/latent_relative_error", 1, 6, Shown::kSamples},
 };
+constexpr size_t kWords = 2;  // columns that are set to the left
+const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
 
-std::string cell(const Group& group, const Column& column) {
-  std::vector<double> values;
-  for (const auto& record : group.ok) {
-    const double value = number_at(record, column.pointer) * column.scale;
-    if (!std::isnan(value)) values.push_back(value);
+std::string cell(const ResultGroup& group, const Column& column) {
+  const auto text = [&](double value) { return fmt::format("{:.{}f}", value * column.scale, column.digits); };
+  if (column.shown == Shown::kSamples) {
+    const auto samples = group.samples(column.pointer);
+    const MeanInterval interval = mean_interval(samples);
+    if (samples.size() > 1) return text(interval.mean) + " ± " + text(interval.half_width);
   }
+  const auto values = group.values(column.pointer);
   if (values.empty()) return "";
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  const double median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-  std::string text = fmt::format("{:.{}f}", median, column.digits);
-  if (column.spread && n > 1)
-    text += fmt::format(" ({:.{}f}-{:.{}f})", values.front(), column.digits, values.back(), column.digits);
-  return text;
+  if (column.shown != Shown::kRange || values.size() == 1) return text(median(values));
+  const auto [smallest, largest] = std::ranges::minmax(values);
+  return fmt::format("{} ({}-{})", text(median(values)), text(smallest), text(largest));
 }
 
-std::string options_text(const Json& record) {
-  std::vector<std::string> parts;
-  if (record.contains("options"))
-    for (const auto& [name, value] : record["options"].items())
-      parts.push_back(name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
-  return fmt::format("{}", fmt::join(parts, " "));
-}
-
-// Header and rows as plain text cells. Columns without any value are left out.
-std::vector<std::vector<std::string>> table(const std::vector<Group>& groups) {
-  std::vector<std::string> header{"strategy", "options", "ranks", "dtype", "frames", "steps", "kind", "n"};
-  std::vector<const Column*> shown;
-  for (const auto& column : kColumns)
-    if (std::any_of(groups.begin(), groups.end(), [&](const Group& g) { return !cell(g, column).empty(); })) {
-      shown.push_back(&column);
-      header.push_back(column.title);
-    }
+Table main_table(const std::vector<ResultGroup>& groups) {
+  std::vector<std::string> header{"strategy", "options", "model", "size", "ranks", "dtype", "frames", "steps", "kind",
+                                  "machine", "n", "samples"};
+  for (const auto& column : kColumns) header.push_back(column.title);
   header.push_back("note");
-  std::vector<std::vector<std::string>> rows{header};
+  Table table{header};
   for (const auto& group : groups) {
-    const Json& r = group.first;
-    const auto text = [&](const char* name) {
-      if (!r.contains(name) || r[name].is_null()) return std::string("?");
-      return r[name].is_string() ? r[name].get<std::string>() : r[name].dump();
-    };
-    std::vector<std::string> row{text("strategy"), options_text(r), text("world_size"), text("dtype"),
-                                 text("frames"), text("steps"), text("kind"), std::to_string(group.ok.size())};
-    for (const auto* column : shown) row.push_back(cell(group, *column));
-    row.push_back(text("status") == "ok" ? "" : text("status") + ": " + text("error"));
-    rows.push_back(std::move(row));
+    std::vector<std::string> row{group.text("strategy"), group.options(), group.text("model"), group.size(),
+                                 group.text("world_size"), group.text("dtype"), group.text("frames"),
+                                 group.text("steps"), group.kind(), group.machine(), std::to_string(group.ok.size()),
+                                 std::to_string(group.sample_count())};
+    for (const auto& column : kColumns) row.push_back(cell(group, column));
+    row.push_back(group.note());
+    table.push_back(std::move(row));
   }
-  return rows;
+  return without_idle_columns(table, kIfVaried);
 }
 
-std::string escape(std::string text, const std::string& special, const std::string& prefix) {
-  std::string out;
-  for (const char c : text) {
-    if (special.find(c) != std::string::npos) out += prefix;
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
-
-std::string latex_table(const std::vector<std::vector<std::string>>& rows, const std::string& title) {
-  const auto line = [](const std::vector<std::string>& cells) {
-    std::vector<std::string> escaped;
-    for (const auto& c : cells) escaped.push_back(escape(c, "_%&#$", "\\"));
-    return fmt::format("{} \\\\\n", fmt::join(escaped, " & "));
-  };
-  std::string text = "% " + title + "\n\\begin{tabular}{ll" + std::string(rows[0].size() - 2, 'r') + "}\n\\hline\n";
-  for (size_t i = 0; i < rows.size(); ++i) text += line(rows[i]) + (i == 0 ? "\\hline\n" : "");
-  return text + "\\hline\n\\end{tabular}\n";
+std::string explanation(const std::vector<ResultGroup>& groups) {
+  std::string text =
+      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest allocated "
+      "by any rank while denoising, weights included. Definitions: docs/metrics.md.";
+  if (std::ranges::any_of(groups, [](const ResultGroup& group) { return group.sample_count() > 1; }))
+    text += " Quality, where prompts or seeds differ: mean ± half the width of its 95 % confidence interval, by Student's "
+            "t over the samples; the repeats of a prompt with a seed are one sample.";
+  return text + "\n\n";
 }
 
 std::string provenance_text(const std::vector<Json>& records) {
@@ -156,31 +114,25 @@ std::string provenance_text(const std::vector<Json>& records) {
   return fmt::format("{}\n", fmt::join(lines, "\n"));
 }
 
-std::vector<Json> read_all(const std::vector<fs::path>& files) {
-  std::vector<Json> records;
-  for (const auto& file : files) {
-    const fs::path lines = fs::is_directory(file) ? file / "results.jsonl" : file;
-    for (auto& record : read_results(lines)) records.push_back(std::move(record));
-  }
-  check(!records.empty(), "{}: no result lines", files.empty() ? "report" : files[0].string());
-  return records;
+std::string speedup_title(const std::string& base) {
+  return fmt::format("Latency and memory divided by those of {}", base);
 }
 
-std::string render_markdown(const std::vector<Json>& records, const fs::path& folder, const std::string& title) {
-  const auto rows = table(group_results(records));
-  std::string text = "# " + title + "\n\n";
-  text += "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest "
-          "allocated by any rank while denoising, weights included. Definitions: docs/metrics.md.\n\n";
-  for (size_t i = 0; i < rows.size(); ++i) {
-    std::vector<std::string> cells;
-    for (const auto& c : rows[i]) cells.push_back(escape(c, "|", "\\"));
-    text += fmt::format("| {} |\n", fmt::join(cells, " | "));
-    if (i == 0) text += "|" + std::string("---|---|") + [&] {
-      std::string dashes;
-      for (size_t k = 2; k < rows[0].size(); ++k) dashes += "---:|";
-      return dashes;
-    }() + "\n";
-  }
+std::string speedup_text(const std::vector<ResultGroup>& groups, const std::string& base) {
+  std::string text = fmt::format(
+      "\n## {}\n\nMore than 1: `{}` is faster, or needs less memory. Compared are only lines of the same kind, machine "
+      "or cluster, model, size, frames, steps, dtype and number of ranks.",
+      speedup_title(base), base);
+  if (base == "dualparal")
+    text += " \"Paper's\" is the headline of arXiv 2505.21070, for 1,025 frames on 8 RTX 4090: \"up to\" is over its "
+            "baselines and models, and its absolute figures could not be had.";
+  return text + "\n\n" + markdown_table(speedup_table(groups, base), kWords);
+}
+
+std::string render_markdown(const std::vector<Json>& records, const ReportOptions& options, const fs::path& folder) {
+  const auto groups = group_results(records);
+  std::string text = "# " + options.title + "\n\n" + explanation(groups) + markdown_table(main_table(groups), kWords);
+  if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);
   const auto list = [&](const char* sub, const char* extension) {
     std::vector<std::string> names;
     if (fs::is_directory(folder / sub))
@@ -200,16 +152,18 @@ std::string render_markdown(const std::vector<Json>& records, const fs::path& fo
 
 }  // namespace
 
-std::string markdown_report(const std::vector<fs::path>& results, const fs::path& folder, const std::string& title) {
-  return render_markdown(read_all(results), folder, title);
+std::string markdown_report(const ReportOptions& options, const fs::path& folder) {
+  return render_markdown(read_report_lines(options.results), options, folder);
 }
 
-void write_report(const std::vector<fs::path>& results, const fs::path& markdown, const fs::path& latex,
-                  const std::string& title) {
-  const auto records = read_all(results);
-  const fs::path folder = markdown.has_parent_path() ? markdown.parent_path() : fs::path(".");
-  if (!markdown.empty()) write_file(markdown, render_markdown(records, folder, title));
-  if (!latex.empty()) write_file(latex, latex_table(table(group_results(records)), title));
+void write_report(const ReportOptions& options, const fs::path& folder) {
+  const auto records = read_report_lines(options.results);
+  const auto groups = group_results(records);
+  std::string latex = latex_table(main_table(groups), kWords, options.title);
+  if (!options.baseline.empty())
+    latex += "\n" + latex_table(speedup_table(groups, options.baseline), kWords, speedup_title(options.baseline));
+  write_file(folder / "report.md", render_markdown(records, options, folder));
+  write_file(folder / "report.tex", latex);
 }
 
 }  // namespace dualparal

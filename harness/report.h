@@ -7,14 +7,18 @@
 
 namespace dualparal {
 
-/// Tables from result lines alone: Markdown and LaTeX, median and spread over repeats, failed and skipped points as
-/// rows with their reason, figures (figures/*.png beside the report) and videos where there are any.
-/// An empty path leaves that file out.
-void write_report(const std::vector<std::filesystem::path>& results, const std::filesystem::path& markdown,
-                  const std::filesystem::path& latex, const std::string& title);
+struct ReportOptions {
+  std::vector<std::filesystem::path> results;  ///< result files, or folders with a results.jsonl
+  std::string title = "Results";
+  std::string baseline = {};  ///< a strategy: adds a table of latency and memory divided by its own
+};
+
+/// report.md and report.tex in `folder`, from result lines alone: medians and ranges over repeats, means and confidence
+/// intervals over prompts and seeds, failed and skipped points as rows with their reason; in Markdown, figures
+/// (figures/*.png beside the report) and videos where there are any.
+void write_report(const ReportOptions& options, const std::filesystem::path& folder);
 
 /// The Markdown text.
-std::string markdown_report(const std::vector<std::filesystem::path>& results, const std::filesystem::path& folder,
-                            const std::string& title);
+std::string markdown_report(const ReportOptions& options, const std::filesystem::path& folder);
 
 }  // namespace dualparal

@@ -5,11 +5,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <mutex>
+#include <regex>
 #include <set>
 #include <sstream>
+#include <thread>
+#include <vector>
 
 #include "runtime/errors.h"
 
@@ -22,12 +26,39 @@ namespace {
 std::mutex pending_mutex;
 std::set<fs::path> pending_files;
 
+// A killed process that nobody has waited for still has its number: it is a zombie (Z), or on its way to be one.
+bool runs(const std::string& process) {
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    std::ifstream in("/proc/" + process + "/stat");
+    std::string text;
+    std::getline(in, text);
+    const size_t name_end = text.rfind(')');
+    if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
+    if (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X') return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
 }  // namespace
 
 void remove_pending_files() {
   const std::lock_guard lock(pending_mutex);
   std::error_code ignored;
   for (const auto& file : pending_files) fs::remove(file, ignored);
+}
+
+void remove_abandoned_files(const fs::path& folder) {
+  static const std::regex pending(R"(\..*\.(\d{1,9})\.partial(\..*)?)");  // as below
+  std::vector<fs::path> abandoned;
+  for (const auto& file : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied)) {
+    std::smatch match;
+    const std::string name = file.path().filename().string();
+    if (file.is_regular_file() && std::regex_match(name, match, pending) && !runs(match[1]))
+      abandoned.push_back(file.path());
+  }
+  std::error_code ignored;
+  for (const auto& file : abandoned) fs::remove(file, ignored);
 }
 
 PendingFile::PendingFile(fs::path target) : target_(std::move(target)) {

@@ -28,6 +28,9 @@ class PendingFile {
 /// Removes what every PendingFile of this process has written so far: for ending without destructors.
 void remove_pending_files();
 
+/// Removes from a folder, and all folders in it, what a PendingFile of a process of this machine left that was killed.
+void remove_abandoned_files(const std::filesystem::path& folder);
+
 /// Writes a whole file through PendingFile.
 void write_file(const std::filesystem::path& target, const std::string& content);
 

@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "runtime/errors.h"
+#include "runtime/nvtx.h"
 
 namespace dualparal {
 namespace {
@@ -84,6 +85,7 @@ class GlooCommunicator final : public Communicator {
   }
 
   void broadcast(at::Tensor& tensor) override {
+    const NvtxRange range("broadcast from rank 0");
     std::vector<at::Tensor> host{tensor.to(at::kCPU).contiguous()};
     c10d::BroadcastOptions options;
     options.rootRank = 0;
@@ -97,6 +99,7 @@ class GlooCommunicator final : public Communicator {
   }
 
   std::vector<std::string> gather(const std::string& text) override {
+    const NvtxRange range("gather from all ranks");
     const auto key = [&](int64_t rank) { return fmt::format("gather/{}/{}", gathers_, rank); };
     store_->set(key(rank()), std::vector<uint8_t>(text.begin(), text.end()));
     std::vector<std::string> texts;

@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <concepts>
+#include <string>
+
 namespace dualparal {
 
 /// True when a profiler listens (an NVTX injection library is loaded).
@@ -16,6 +19,11 @@ class NvtxRange {
   template <class... Args>
   explicit NvtxRange(fmt::format_string<Args...> name, Args&&... args) : pushed_(nvtx_enabled()) {
     if (pushed_) push(fmt::format(name, std::forward<Args>(args)...).c_str());
+  }
+  /// With a name that is made only if a profiler listens.
+  template <std::invocable MakeName>
+  explicit NvtxRange(MakeName&& name) : pushed_(nvtx_enabled()) {
+    if (pushed_) push(std::string(name()).c_str());
   }
   ~NvtxRange() {
     if (pushed_) pop();

@@ -16,12 +16,27 @@ std::string WorkLabel::text() const {
   return out;
 }
 
+std::string Event::text() const {
+  switch (kind) {
+    case Kind::kSend: return fmt::format("sending to rank {}: {}", peer, label.text());
+    case Kind::kReceive: return fmt::format("waiting for rank {}: {}", peer, label.text());
+    case Kind::kWait: return fmt::format("waiting for rank {} to take: {}", peer, label.text());
+    case Kind::kCompute:
+    case Kind::kOutput: break;
+  }
+  return fmt::format("computing {}", label.text());
+}
+
 double event_clock() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 Recorder::Span::Span(Recorder& recorder, Event event)
-    : recorder_(recorder), event_(std::move(event)), unwinding_(std::uncaught_exceptions()), outer_(recorder.computing_) {
+    : recorder_(recorder),
+      event_(std::move(event)),
+      unwinding_(std::uncaught_exceptions()),
+      outer_(recorder.computing_),
+      range_([this] { return event_.text(); }) {
   if (outer_) outer_->close();
   if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = this;
   open();
@@ -67,15 +82,7 @@ void Recorder::set_phase(const std::string& phase) {
 
 std::string Recorder::activity() const {
   const std::lock_guard lock(mutex_);
-  if (!busy_) return phase_;
-  switch (current_.kind) {
-    case Event::Kind::kSend: return fmt::format("sending to rank {}: {}", current_.peer, current_.label.text());
-    case Event::Kind::kReceive: return fmt::format("waiting for rank {}: {}", current_.peer, current_.label.text());
-    case Event::Kind::kWait: return fmt::format("waiting for rank {} to take: {}", current_.peer, current_.label.text());
-    case Event::Kind::kCompute:
-    case Event::Kind::kOutput: break;
-  }
-  return fmt::format("computing {}", current_.label.text());
+  return busy_ ? current_.text() : phase_;
 }
 
 int64_t Recorder::waiting_for() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/communicator.h"
+#include "runtime/nvtx.h"
 #include "runtime/work_meter.h"
 
 namespace dualparal {
@@ -35,6 +36,8 @@ struct Event {
   int64_t live_bytes = 0;    ///< allocated on the device at its end, if the recorder was told to note it
   double begin_s = 0;        ///< steady clock of the machine; a send begins when it is posted
   double end_s = 0;          ///< a receive ends when the tensor is here: it lasts as long as it was waited for
+
+  std::string text() const;  ///< "computing block 3, step 5, layers 4..7", "waiting for rank 2: block 3, step 5"
 };
 
 /// Seconds on the clock of all events: one clock for all ranks of a machine.
@@ -49,6 +52,7 @@ class Recorder {
 
   /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
   /// device's, not the host's. A message within a computation interrupts it: that is noted as two computations.
+  /// A profiler sees it as an NVTX range with the event's text, in which the ranges of messages lie.
   class Span {
    public:
     Span(Recorder& recorder, Event event);
@@ -64,6 +68,7 @@ class Recorder {
     Event event_;
     int unwinding_;
     Span* outer_;  // the computation that this interrupts
+    NvtxRange range_;
   };
 
   Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/exchange.h"
 
+
 namespace dualparal {
 
 at::Tensor Exchange::Incoming::take() {

@@ -82,13 +82,23 @@ double ssim(const at::Tensor& frames, const at::Tensor& reference) {
   return comparison.ssim();
 }
 
-double latent_relative_error(const at::Tensor& latents, const at::Tensor& reference) {
+void LatentComparison::push(const at::Tensor& latents, const at::Tensor& reference) {
   check(latents.sizes() == reference.sizes(), "latent_relative_error: shapes differ: [{}] and [{}]",
         fmt::join(latents.sizes(), ", "), fmt::join(reference.sizes(), ", "));
   const at::Tensor wanted = reference.to(at::kCPU, at::kDouble);
-  const double size = wanted.norm().item<double>();
-  check(size > 0, "latent_relative_error: the reference is zero everywhere");
-  return (latents.to(at::kCPU, at::kDouble) - wanted).norm().item<double>() / size;
+  squared_reference_ += wanted.square().sum().item<double>();
+  squared_error_ += (latents.to(at::kCPU, at::kDouble) - wanted).square().sum().item<double>();
+}
+
+double LatentComparison::relative_error() const {
+  check(squared_reference_ > 0, "latent_relative_error: the reference is zero everywhere");
+  return std::sqrt(squared_error_ / squared_reference_);
+}
+
+double latent_relative_error(const at::Tensor& latents, const at::Tensor& reference) {
+  LatentComparison comparison;
+  comparison.push(latents, reference);
+  return comparison.relative_error();
 }
 
 }  // namespace dualparal

@@ -32,7 +32,18 @@ class VideoComparison {
 double psnr_db(const at::Tensor& frames, const at::Tensor& reference);
 double ssim(const at::Tensor& frames, const at::Tensor& reference);
 
-/// |latents - reference| / |reference|, Euclidean norms over everything. Same shape, any device and dtype.
+/// |latents - reference| / |reference|, Euclidean norms over everything, piece by piece.
+class LatentComparison {
+ public:
+  /// The next latents of both: the same shape, any device and dtype.
+  void push(const at::Tensor& latents, const at::Tensor& reference);
+  double relative_error() const;
+
+ private:
+  double squared_error_ = 0, squared_reference_ = 0;
+};
+
+/// The same of latents that are in memory.
 double latent_relative_error(const at::Tensor& latents, const at::Tensor& reference);
 
 }  // namespace dualparal

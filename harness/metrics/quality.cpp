@@ -115,7 +115,8 @@ nlohmann::json QualityMeter::result() const {
   quality["drift_colour_within_start"] = number(colour_drift_.within_start());
   quality["drift_latent_within_start"] = number(latent_drift_.within_start());
   quality["repetition"] = number(repetition_.highest());
-  for (const char* compared : {"psnr_db", "ssim", "latent_relative_error"}) quality[compared] = nullptr;
+  for (const char* compared : {"psnr_db", "ssim", "latent_relative_error", "reference_error"})
+    quality[compared] = nullptr;
   return quality;
 }
 

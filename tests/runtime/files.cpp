@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/files.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <fstream>
 #include <thread>
 
@@ -32,6 +36,27 @@ BOOST_AUTO_TEST_CASE(a_pending_file_never_committed_leaves_what_was_there) {
   }
   BOOST_TEST(read_file(folder / "kept.txt") == "old");
   BOOST_TEST(folder.list() == std::vector<std::string>{"kept.txt"}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(what_killed_processes_left_is_removed_and_what_others_write_is_not) {
+  const TempFolder folder;
+  const pid_t zombie = fork();
+  if (zombie == 0) _exit(0);
+  siginfo_t ended;
+  BOOST_REQUIRE(waitid(P_PID, static_cast<id_t>(zombie), &ended, WEXITED | WNOWAIT) == 0);  // not reaped yet
+  fs::create_directories(folder / "videos");
+  const std::string alive = fmt::format(".a.{}.partial.mp4", getpid());
+  for (const std::string& name : {alive, fmt::format(".b.{}.partial.mp4", zombie),
+                                  std::string(".c.999999999.partial.json"), std::string("d.999999999.partial.mp4"),
+                                  std::string(".e.mp4")})
+    std::ofstream(folder / "videos" / name) << "half";
+  remove_abandoned_files(folder / "");
+  waitpid(zombie, nullptr, 0);
+  std::vector<std::string> left;
+  for (const auto& file : fs::directory_iterator(folder / "videos")) left.push_back(file.path().filename().string());
+  std::ranges::sort(left);
+  const std::vector<std::string> expected{alive, ".e.mp4", "d.999999999.partial.mp4"};
+  BOOST_TEST(left == expected, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_file_is_replaced_whole) {

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports from invented result lines: samples and repeats, speed-ups, what is never mixed, the export for VBench."""
+import json
+import math
+
+import pytest
+
+from test_program import MODEL, check_refused, run
+
+
+def line(strategy="dualparal", latency=10.0, memory=1 << 30, seed=0, prompt="a red circle", **changes):
+    return {"schema": 1, "kind": "measured", "strategy": strategy, "options": {}, "world_size": 8, "model": "small",
+            "device": "cpu", "dtype": "fp32", "frames": 1025, "height": 64, "width": 96, "steps": 10, "seed": seed,
+            "latency_s": latency, "peak_memory_bytes": memory, "status": "ok", "error": None, "quality": None,
+            "config": {"prompt": prompt}} | changes
+
+
+def report(folder, lines, *arguments):
+    """The program's exit, then its Markdown tables, row by row as dictionaries, then its LaTeX."""
+    folder.mkdir(exist_ok=True)
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    done = run("report", folder, "--output", folder, *arguments)
+    if done.returncode != 0:
+        return done, [], ""
+    tables, rows = [], []
+    for text in (folder / "report.md").read_text().splitlines() + [""]:
+        if text.startswith("|"):
+            rows.append([c.strip() for c in text.strip("|").split(" | ")])
+        elif rows:
+            tables.append([dict(zip(rows[0], row)) for row in rows[2:]])
+            assert all(len(row) == len(rows[0]) for row in rows[2:])
+            rows = []
+    return done, tables, (folder / "report.tex").read_text()
+
+
+def test_samples_have_an_interval_and_repeats_do_not(tmp_path):
+    def drift(value):
+        return {"drift": value, "psnr_db": None, "seam_ratio_in_phase": 1.5, "repetition": 0.25}
+
+    lines = [line(quality=drift(0.2), latency=9.0), line(quality=drift(0.4), latency=11.0),  # repeats: one sample, 0.3
+             line(quality=drift(0.5), seed=1), line(quality=drift(0.7), prompt="a blue square"),
+             line("ring", quality=drift(0.2)), line("ring", quality=drift(0.4))]
+    _, (rows,), latex = report(tmp_path, lines)
+    blocks, ring = rows
+    # Student's t at 0.975 with 2 degrees of freedom has a closed form.
+    t = 0.95 / math.sqrt(2 * 0.975 * 0.025)
+    half = t * math.sqrt(((0.3 - 0.5)**2 + 0.2**2) / 2 / 3)
+    assert blocks["drift"] == f"0.5000 ± {half:.4f}" and blocks["n"] == "4" and blocks["samples"] == "3"
+    assert ring["drift"] == "0.3000" and ring["samples"] == "1"
+    assert blocks["latency s"] == "10.000 (9.000-11.000)"
+    assert blocks["seam in phase"] == "1.500 ± 0.000" and ring["repetition"] == "0.250"
+    assert "PSNR dB" not in blocks  # no line has one
+    assert f"0.5000 $\\pm$ {half:.4f}" in latex and "Student" in (tmp_path / "report.md").read_text()
+
+
+def test_speed_ups_against_a_baseline(tmp_path):
+    oom = {"status": "failed", "error": "rank 1: out of memory_100%", "latency_s": None, "peak_memory_bytes": None}
+    lines = [line(latency=10.0, memory=2 << 30), line("ring", 65.4, 3 << 30), line("ulysses", **oom),
+             line(options={"cache": "off"}, latency=15.0),
+             line(frames=513, latency=5.0), line("ring", 15.0, frames=513),
+             line("ring", 7.0, frames=81)]  # nothing to compare with
+    _, (_, rows), latex = report(tmp_path, lines, "--baseline", "dualparal")
+    at = {(r["strategy"], r["options"], r["frames"]): r for r in rows}
+    assert len(rows) == len(at) == 6
+    assert at["dualparal", "", "1025"]["latency / base"] == "1.00" and at["dualparal", "", "1025"]["note"] == "base"
+    ring = at["ring", "", "1025"]
+    assert ring["latency / base"] == "6.54" and ring["memory / base"] == "1.50" and ring["paper's"] == "up to 1.48"
+    assert at["dualparal", "cache=off", "1025"]["latency / base"] == "1.50"
+    assert at["dualparal", "cache=off", "1025"]["paper's"] == ""
+    assert at["ring", "", "513"]["latency / base"] == "3.00" and at["ring", "", "513"]["paper's"] == ""
+    assert "out of memory" in at["ulysses", "", "1025"]["note"] and at["ulysses", "", "1025"]["latency / base"] == ""
+    assert latex.count("\\begin{tabular}") == 2 and "up to 6.54" in latex and "memory\\_100\\%" in latex
+    done, *_ = report(tmp_path, lines, "--baseline", "usp")
+    check_refused(done, [1], ["--baseline usp", "dualparal, ring, ulysses"])
+
+
+def test_kinds_clusters_and_machines_are_kept_apart(tmp_path):
+    def simulated(name, latency, strategy="dualparal"):
+        return line(strategy, latency, kind="simulated", cluster={"name": name})
+
+    lines = [line(latency=1.0), line("ring", 3.0), simulated("8x A", 10.0), simulated("8x A", 20.0, "ring"),
+             simulated("8x B", 7.0), simulated("8x B", 70.0, "ring"),
+             line(latency=2.0, device="cuda", provenance={"gpu": "GPU C", "cpu": "c", "code": {"commit": None, "dirty": False}}),
+             line("ring", device="cuda", status="failed", error="out of memory", latency_s=None,
+                  provenance={"gpu": None, "cpu": "c", "code": {"commit": None, "dirty": False}})]
+    _, (rows, ratios), latex = report(tmp_path, lines, "--baseline", "dualparal")
+    assert len(rows) == 8
+    assert [r["kind"] for r in rows[:6]] == ["measured"] * 2 + ["simulated on 8x A"] * 2 + ["simulated on 8x B"] * 2
+    assert [r["latency / base"] for r in ratios] == ["1.00", "3.00", "1.00", "2.00", "1.00", "10.00", "1.00", ""]
+    assert [r["machine"] for r in ratios] == [""] * 6 + ["GPU C", ""]
+    assert "simulated on 8x B" in latex
+
+
+def test_a_point_that_was_run_again_counts_once(tmp_path):
+    failed = line(status="failed", error="out of memory", latency_s=None, point="a")
+    _, (rows,), _ = report(tmp_path, [failed, line("ring", point="b"), line(point="a")])
+    assert [(r["strategy"], r["n"]) for r in rows] == [("dualparal", "1"), ("ring", "1")]
+
+
+EXPERIMENT = """
+name: tiny
+videos: {no-decode: "false"}
+base: {steps: 1, threads: 1, prompt: "a red circle", model: MODEL}
+sweep: {frames: [1, 5]}
+strategies:
+  - {name: single, sweep: {no-decode: ["false", "true"]}}
+  - {name: ring, options: {nproc: 2, timeout: 0}}
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "e.yaml").write_text(EXPERIMENT.replace("MODEL", str(MODEL)))
+    done = run("bench", folder / "e.yaml", "--output", folder / "out", "--quiet")
+    assert done.returncode == 1 and "2 point(s) failed" in done.stderr, done.stderr
+    return folder / "out"
+
+
+def test_a_failed_point_says_all_that_is_known(experiment):
+    lines = [json.loads(text) for text in (experiment / "results.jsonl").read_text().splitlines()]
+    done = next(r for r in lines if r["status"] == "ok" and r["frames"] == 5)
+    failed = next(r for r in lines if r["status"] == "failed" and r["frames"] == 5)
+    assert failed["strategy"] == "ring" and failed["world_size"] == 2 and "--timeout" in failed["error"]
+    for name in ("schema", "kind", "model", "device", "dtype", "frames", "latent_frames", "height", "width", "steps", "seed"):
+        assert failed[name] == done[name], name
+    assert failed["config"]["prompt"] == "a red circle"
+
+
+def test_the_export_for_vbench(experiment, tmp_path):
+    target = tmp_path / "vbench"
+    done = run("report", experiment, "--vbench-export", target)
+    assert done.returncode == 0 and "2 videos" in done.stdout and "4 result lines without one" in done.stdout, done.stderr
+    prompts, index = (json.loads((target / name).read_text()) for name in ("prompts.json", "index.json"))
+    videos = sorted(file.name for file in (target / "videos").iterdir())
+    # VBench joins the names of the prompt file to the folder of the videos, and wants one for every video.
+    assert sorted(prompts) == sorted(index) == videos and set(prompts.values()) == {"a red circle"}
+    for name, entry in index.items():
+        source, = [r for r in map(json.loads, open(entry["results"])) if r["point"] == entry["point"]]
+        assert name == f"{entry['point']}-0.mp4" and entry["repeat"] == source["repeat"] == 0
+        assert (target / "videos" / name).read_bytes() == (experiment / source["video"]).read_bytes()
+    (target / "videos/other.mp4").touch()
+    check_refused(run("report", experiment, "--vbench-export", target), [1], ["other.mp4", "empty folder"])
+
+
+def test_an_export_without_videos_is_an_error(tmp_path):
+    (tmp_path / "results.jsonl").write_text(json.dumps(line(point="a")) + "\n")
+    check_refused(run("report", tmp_path, "--vbench-export", tmp_path / "v"), [1], ["none of 1", "videos: true"])
+    (tmp_path / "results.jsonl").write_text(json.dumps(line(point="a", video="videos/gone.mp4")) + "\n")
+    check_refused(run("report", tmp_path, "--vbench-export", tmp_path / "v"), [1], ["gone.mp4", "missing"])
+    assert not (tmp_path / "v").exists()

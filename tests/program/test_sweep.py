@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sweep that is killed again and again ends as an undisturbed one does."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from test_program import PROGRAM, check_refused, run
+
+KILLS = 20
+EXPERIMENT = """
+name: sweep
+videos: true
+timelines: {nproc: 2}
+reference: true
+base: {steps: 2, threads: 1, prompt: "a red circle"}
+strategies:
+  - {name: single, options: {frames: 9}}
+  - {name: ring, options: {frames: 9, nproc: 2}}
+  - {name: single, options: {frames: 5, nproc: 2}}  # fails
+  - {name: dualparal, options: {frames: 9, block-frames: 1, context-frames: 1}}
+"""
+# What a run decides, not the machine's speed.
+FIGURES = ["schema", "kind", "experiment", "strategy", "options", "world_size", "model", "dtype", "frames", "latent_frames",
+           "height", "width", "steps", "seed", "status", "error", "point", "repeat", "quality", "sent_bytes", "analytic_cost",
+           "config", "video", "timeline"]
+
+
+def start(experiment, output):
+    return subprocess.Popen([PROGRAM, "bench", experiment, "--output", output, "--quiet"], start_new_session=True,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def processes_of(output):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                if str(output) in file.read():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def outcome(output):
+    """What is left of a finished sweep, without what differs from run to run."""
+    text = (output / "results.jsonl").read_text()
+    assert text.endswith("\n")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert len(lines) == len({line["point"] for line in lines}) == 4
+    files = sorted(str(path.relative_to(output)) for path in output.rglob("*"))
+    return {line["point"]: {name: line.get(name) for name in FIGURES} for line in lines}, files, videos(output)
+
+
+def videos(output):
+    return {path.name: path.read_bytes() for path in output.glob("videos/*.mp4") if not path.name.startswith(".")}
+
+
+def finish(experiment, output):
+    child = start(experiment, output)
+    errors = child.communicate(timeout=120)[1]
+    assert child.returncode in (0, 1) and (child.returncode == 0 or "1 point(s) failed" in errors), errors
+
+
+def test_a_sweep_that_is_killed_twenty_times(tmp_path):
+    experiment = tmp_path / "e.yaml"
+    experiment.write_text(EXPERIMENT)
+    begin = time.time()
+    finish(experiment, tmp_path / "undisturbed")
+    duration = time.time() - begin
+    expected = outcome(tmp_path / "undisturbed")
+    points, files, whole_videos = expected
+    assert [p["status"] for p in points.values()].count("failed") == 1 and len(whole_videos) == 3
+    assert not any(part in name for name in files for part in (".partial", ".references", ".point"))
+
+    seed = random.randrange(10**6)
+    print(f"seed {seed}, an undisturbed sweep takes {duration:.1f} s")
+    rng = random.Random(seed)
+    sweep, kills = 0, 0
+    while kills < KILLS:
+        output = tmp_path / f"sweep{sweep}"
+        child = start(experiment, output)
+        try:
+            child.wait(rng.uniform(0.01, 0.4) * duration)
+            assert outcome(output) == expected, f"seed {seed}, after {kills} kills"
+            sweep += 1  # it came to its end before it could be killed: a new one
+        except subprocess.TimeoutExpired:
+            if rng.random() < 0.5:
+                os.killpg(child.pid, signal.SIGKILL)
+            else:
+                child.kill()  # its children must notice
+            child.wait(60)
+            kills += 1
+            for name, content in videos(output).items():
+                assert content == whole_videos[name], f"seed {seed}: {name} after kill {kills}"
+    finish(experiment, output)
+    assert outcome(output) == expected, f"seed {seed}"
+    for i in range(sweep + 1):
+        assert not processes_of(tmp_path / f"sweep{i}")
+
+
+def test_two_sweeps_do_not_work_in_one_folder(tmp_path):
+    experiment = tmp_path / "e.yaml"
+    experiment.write_text("name: x\nbase: {steps: 500, threads: 1, frames: 33, no-decode: true}\nstrategies: [single]")
+    first = start(experiment, tmp_path / "out")
+    try:
+        while not (tmp_path / "out/results.jsonl").exists() and not processes_of(tmp_path / "out/.point.jsonl"):
+            assert first.poll() is None
+            time.sleep(0.02)
+        check_refused(run("bench", experiment, "--output", tmp_path / "out"), [1], ["another bench", str(tmp_path / "out")])
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/bench.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <map>
+#include <mutex>
 #include <set>
+#include <thread>
 
+#include "harness/bench_point.h"
 #include "harness/bench_reference.h"
 #include "harness/child_process.h"
 #include "harness/experiment.h"
 #include "harness/folder_lock.h"
-#include "harness/generate_options.h"
 #include "harness/progress.h"
-#include "harness/provenance.h"
 #include "harness/report.h"
 #include "harness/results.h"
-#include "model/wan_model.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 
@@ -23,90 +24,160 @@ namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
-// Flags that differ between the points of an experiment: what a file's name must tell.
-std::set<std::string> varied_flags(const Experiment& experiment) {
-  std::map<std::string, std::set<std::string>> values;
-  for (const auto& point : experiment.points)
-    for (const auto& [flag, value] : point.flags) values[flag].insert(value);
-  for (auto& [flag, seen] : values)  // given to some points and left to its default in others
-    for (const auto& point : experiment.points)
-      if (!point.flags.contains(flag)) seen.insert("");
-  std::set<std::string> varied;
-  for (const auto& [flag, seen] : values)
-    if (seen.size() > 1 && flag != "strategy") varied.insert(flag);
-  return varied;
-}
+constexpr const char* kScratch = ".job";  // folders of points under way
 
-// A point's file, relative to the results' folder.
-fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied, const char* extension) {
-  std::string name = point.flags.at("strategy");
-  for (const auto& [flag, value] : point.flags)
-    if (varied.contains(flag)) name += "_" + flag + "-" + value;
-  for (char& c : name)
-    if (c == '/' || c == ' ') c = '-';
-  return fs::path(folder) / (name + extension);
-}
+using Json = nlohmann::ordered_json;
 
-std::vector<std::string> flag_arguments(const Flags& flags) {
-  std::vector<std::string> arguments;
-  for (const auto& [name, value] : flags) {
-    if (value == "false") continue;
-    arguments.push_back("--" + name);
-    if (value != "true") arguments.push_back(value);
+// Points that share their traces: one that is generated, and the same one on several clusters.
+using Task = std::vector<Point>;
+
+std::vector<Task> tasks_of(const std::vector<Point>& points) {
+  std::vector<Task> tasks;
+  for (const Point& point : points) {
+    const bool alike = !tasks.empty() && tasks.back()[0].flags == point.flags && tasks.back()[0].repeat == point.repeat &&
+                       !point.cluster.empty();
+    if (!alike) tasks.emplace_back();
+    tasks.back().push_back(point);
   }
-  return arguments;
+  return tasks;
 }
 
-std::vector<std::string> arguments_of(const Point& point, const fs::path& result, const fs::path& video,
-                                      const fs::path& timeline) {
-  std::vector<std::string> arguments = flag_arguments(point.flags);
-  arguments.insert(arguments.begin(), "generate");
-  arguments.insert(arguments.end(), {"--result", result.string()});
-  if (!video.empty()) arguments.insert(arguments.end(), {"--output", video.string()});
-  if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", timeline.string()});
-  return arguments;
+// Nothing is timed: such points may run beside each other.
+bool timeless(const Task& task) {
+  const auto mode = task[0].flags.find("mode");
+  return mode != task[0].flags.end() && mode->second == "trace";
 }
 
-// What the flags say, with the model's defaults as far as they can be had: a wrong flag may be why the point failed.
-GenerateOptions options_of(const Point& point) {
-  GenerateOptions options;
-  CLI::App app;
-  add_generate_options(app, options);
-  for (const auto& flag : point.flags) {
-    auto arguments = flag_arguments({flag});
-    std::ranges::reverse(arguments);  // as CLI11 wants them
-    try {
-      app.parse(std::move(arguments));
-    } catch (const CLI::ParseError&) {
+class Bench {
+ public:
+  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder)
+      : options_(options),
+        experiment_(experiment),
+        folder_(std::move(folder)),
+        varied_(varied_flags(experiment)),
+        references_(folder_, options.quiet) {}
+
+  /// Returns the number of points that failed.
+  int64_t run(const std::vector<Point>& missing) {
+    const auto tasks = tasks_of(missing);
+    total_ = static_cast<int64_t>(missing.size());
+    const bool together = std::all_of(tasks.begin(), tasks.end(), timeless);
+    const int64_t asked = options_.jobs > 0 ? options_.jobs : std::thread::hardware_concurrency();
+    const int64_t jobs = together ? std::min<int64_t>(asked, static_cast<int64_t>(tasks.size())) : 1;
+    std::atomic<size_t> next{0};
+    std::exception_ptr failure;
+    const auto work = [&](int64_t job) {
+      try {
+        for (size_t i = next++; i < tasks.size(); i = next++) run_task(tasks[i], folder_ / fmt::format("{}{}", kScratch, job), jobs > 1);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        failure = std::current_exception();
+        next = tasks.size();
+      }
+    };
+    std::vector<std::thread> others;
+    for (int64_t job = 1; job < jobs; ++job) others.emplace_back(work, job);
+    work(0);
+    for (auto& other : others) other.join();
+    if (failure) std::rethrow_exception(failure);
+    references_.remove();
+    return failed_;
+  }
+
+ private:
+  void run_task(const Task& task, const fs::path& scratch, bool together) {
+    fs::remove_all(scratch);
+    fs::create_directories(scratch);
+    const bool simulates = !task.back().cluster.empty();
+    std::string untraced;  // why there is nothing to simulate
+    for (const Point& point : task) {
+      announce(point);
+      Json record;
+      if (!point.skip_reason.empty()) {
+        record = unfinished_record(point, "skipped", point.skip_reason);
+      } else if (point.cluster.empty()) {
+        record = generate(point, scratch, simulates, together);
+      } else {
+        if (untraced.empty() && !fs::exists(scratch / "traces")) {  // this one alone was missing
+          const Json traced = generate(point, scratch, true, together);
+          if (traced["status"] != "ok") untraced = traced["error"];
+        }
+        record = untraced.empty() ? simulate(point, scratch) : unfinished_record(point, "failed", untraced);
+      }
+      if (point.cluster.empty() && simulates && record["status"] != "ok") untraced = record["error"];
+      append(point, std::move(record));
     }
+    fs::remove_all(scratch);
   }
-  try {
-    resolve_generate_options(options);
-  } catch (const std::exception&) {
-  }
-  return options;
-}
 
-// A point that did not run to its end is a result, too: its line begins as that of any other, as far as it is known.
-nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error) {
-  GenerateOptions options = options_of(point);
-  options.strategy = point.flags.at("strategy");
-  const bool resolved = options.frames && options.height && options.width && options.steps;
-  for (auto* number : {&options.frames, &options.height, &options.width, &options.steps})
-    if (!*number) *number = 0;
-  auto record = result_header(options, fs::path(options.model).filename().string(),
-                              resolved && *options.frames > 0 ? latent_frames_for(*options.frames) : 0, options.nproc);
-  if (!resolved)  // the model's own values are not known; zeros would be wrong
-    for (const char* name : {"frames", "latent_frames", "height", "width", "steps"})
-      if (record[name] == 0) record[name] = nullptr;
-  record["kind"] = options.mode == "emulate" ? "emulated" : options.mode == "trace" ? "traced" : "measured";
-  record["status"] = status;
-  record["error"] = error;
-  record["config"] = point.flags;
-  if (options.prompt) record["config"]["prompt"] = *options.prompt;
-  record["provenance"] = provenance(at::kCPU);
-  return record;
-}
+  Json generate(const Point& point, const fs::path& scratch, bool traces, bool quiet) {
+    const fs::path line = scratch / "line.jsonl";
+    fs::remove(line);
+    const bool runs_itself = point.cluster.empty();
+    const fs::path video = point.video && runs_itself ? point_file("videos", point, varied_, ".mp4") : fs::path();
+    const fs::path timeline = point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
+    auto arguments = flag_arguments(point.flags);
+    arguments.insert(arguments.begin(), "generate");
+    arguments.insert(arguments.end(), {"--result", line.string()});
+    if (traces) arguments.insert(arguments.end(), {"--traces", (scratch / "traces").string()});
+    if (!video.empty()) arguments.insert(arguments.end(), {"--output", (folder_ / video).string()});
+    if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
+    if (point.reference)
+      for (auto& argument : references_.arguments()) arguments.push_back(std::move(argument));
+    const auto child = run_self(arguments, options_.quiet || quiet);
+    if (child.exit_code != 0) return unfinished_record(point, "failed", child.error);
+    Json record = read_results(line).at(0);
+    if (!video.empty()) record["video"] = video.string();
+    if (!timeline.empty()) record["timeline"] = timeline.string();
+    if (point.reference) references_.fill(record, point);
+    return record;
+  }
+
+  Json simulate(const Point& point, const fs::path& scratch) const {
+    const fs::path line = scratch / "line.jsonl";
+    fs::remove(line);
+    const fs::path timeline = point.timeline ? point_file("timelines", point, varied_, ".json") : fs::path();
+    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--cluster", point.cluster.string(),
+                                       "--result", line.string(), "--quiet"};
+    if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
+    const auto child = run_self(arguments, true);
+    // Too little memory is a result: the line is there, and says so.
+    if (!fs::exists(line)) return unfinished_record(point, "failed", child.error);
+    Json record = read_results(line).at(0);
+    if (!timeline.empty()) record["timeline"] = timeline.string();
+    return record;
+  }
+
+  void announce(const Point& point) {
+    const std::lock_guard lock(mutex_);
+    ++begun_;
+    if (options_.quiet) return;
+    const double left = watch_.seconds() / static_cast<double>(std::max<int64_t>(1, begun_ - 1)) *
+                        static_cast<double>(total_ - begun_ + 1);
+    fmt::print(stderr, "# {}/{} {}{}{}\n", begun_, total_, point.label(),
+               point.repeat > 0 ? fmt::format(" (repeat {})", point.repeat) : "",
+               begun_ == 1 ? "" : fmt::format(", about {} left", duration_text(left)));
+  }
+
+  void append(const Point& point, Json record) {
+    record["experiment"] = experiment_.name;
+    record["point"] = point.key();
+    record["repeat"] = point.repeat;
+    const std::lock_guard lock(mutex_);
+    const bool simulated_memory = record["kind"] == "simulated" && record.contains("latency_without_memory_limit_s");
+    if (record["status"] == "failed" && !simulated_memory) ++failed_;
+    append_line(folder_ / "results.jsonl", record.dump());
+  }
+
+  const BenchOptions& options_;
+  const Experiment& experiment_;
+  fs::path folder_;
+  std::set<std::string> varied_;
+  References references_;
+  Stopwatch watch_;
+  std::mutex mutex_;
+  int64_t total_ = 0, begun_ = 0, failed_ = 0;
+};
 
 }  // namespace
 
@@ -118,6 +189,8 @@ int64_t run_bench(const BenchOptions& options) {
   // What a killed run has started may take a moment to end.
   const FolderLock lock(folder, std::chrono::seconds(10));
   remove_abandoned_files(folder);
+  for (const auto& item : fs::directory_iterator(folder))
+    if (item.path().filename().string().starts_with(kScratch)) fs::remove_all(item.path());
   drop_unfinished_line(lines);
 
   std::map<std::string, std::string> done;  // key -> status
@@ -132,48 +205,7 @@ int64_t run_bench(const BenchOptions& options) {
   if (!options.quiet)
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
                missing.size(), folder.string());
-
-  const auto varied = varied_flags(experiment);
-  References references(folder, options.quiet);
-  int64_t failed = 0;
-  const Stopwatch watch;
-  for (size_t i = 0; i < missing.size(); ++i) {
-    const Point& point = missing[i];
-    const double left = i == 0 ? 0 : watch.seconds() / static_cast<double>(i) * static_cast<double>(missing.size() - i);
-    if (!options.quiet)
-      fmt::print(stderr, "# {}/{} {}{}{}\n", i + 1, missing.size(), point.label(),
-                 point.repeat > 0 ? fmt::format(" (repeat {})", point.repeat) : "",
-                 i == 0 ? "" : fmt::format(", about {} left", duration_text(left)));
-    nlohmann::ordered_json record;
-    if (!point.skip_reason.empty()) {
-      record = unfinished_record(point, "skipped", point.skip_reason);
-    } else {
-      const fs::path single_line = folder / ".point.jsonl";
-      fs::remove(single_line);
-      const fs::path video = point.video ? point_file("videos", point, varied, ".mp4") : fs::path();
-      const fs::path timeline = point.timeline ? point_file("timelines", point, varied, ".json") : fs::path();
-      const auto inside = [&](const fs::path& file) { return file.empty() ? file : folder / file; };
-      auto arguments = arguments_of(point, single_line, inside(video), inside(timeline));
-      if (point.reference)
-        for (auto& argument : references.arguments()) arguments.push_back(std::move(argument));
-      const auto child = run_self(arguments, options.quiet);
-      if (child.exit_code == 0) {
-        record = read_results(single_line).at(0);
-        if (!video.empty()) record["video"] = video.string();
-        if (!timeline.empty()) record["timeline"] = timeline.string();
-        if (point.reference) references.fill(record, point);
-      } else {
-        record = unfinished_record(point, "failed", child.error);
-        ++failed;
-      }
-      fs::remove(single_line);
-    }
-    record["experiment"] = experiment.name;
-    record["point"] = point.key();
-    record["repeat"] = point.repeat;
-    append_line(lines, record.dump());
-  }
-  references.remove();
+  const int64_t failed = missing.empty() ? 0 : Bench(options, experiment, folder).run(missing);
   write_report({.results = {lines}, .title = experiment.title}, folder);
   if (!options.quiet) fmt::print(stderr, "# wrote {} and report.md beside it\n", lines.string());
   return failed;

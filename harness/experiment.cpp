@@ -10,6 +10,7 @@
 #include "harness/provenance.h"
 #include "harness/strategies.h"
 #include "runtime/errors.h"
+#include "runtime/files.h"
 
 namespace dualparal {
 namespace {
@@ -19,7 +20,7 @@ using Sweep = std::vector<std::pair<std::string, std::vector<std::string>>>;
 
 // Flags that bench itself sets.
 const std::set<std::string> kReserved = {"result", "output", "strategy", "quiet", "save-latents", "save-noise",
-                                         "save-frames", "save-prompt-embeds", "timeline", "reference-latents"};
+                                         "save-frames", "save-prompt-embeds", "timeline", "reference-latents", "traces"};
 
 class Reader {
  public:
@@ -42,7 +43,8 @@ class Reader {
     }
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {"name", "title", "model", "mode", "device", "dtype", "repeat",
-                                               "warmup", "videos", "timelines", "reference", "base", "sweep", "strategies", "skip"};
+                                               "warmup", "videos", "timelines", "reference", "base", "sweep", "strategies", "skip",
+                                               "clusters"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -62,10 +64,11 @@ class Reader {
     check(root["strategies"] && root["strategies"].IsSequence() && root["strategies"].size() > 0,
           "{}: 'strategies' expected a list of names, or of maps with 'name'", file_);
     for (const auto& entry : root["strategies"]) add_strategy(experiment, entry, base, common);
+    if (root["clusters"]) add_clusters(experiment, root["clusters"]);
     mark_skipped(experiment, root["skip"]);
     for (auto& point : experiment.points) {
       if (point.repeat > 0) continue;
-      point.video = wanted(point, root["videos"]);
+      point.video = wanted(point, root["videos"]) && point.cluster.empty();
       point.timeline = wanted(point, root["timelines"]);
       point.reference = wanted(point, root["reference"]);
       if (point.reference) check_can_be_compared(point, root["reference"]);
@@ -137,6 +140,30 @@ class Reader {
     cross(experiment, chosen, axes, 0);
   }
 
+  // Every traced point is simulated on each of them: names in configs/clusters/, or files beside the experiment's.
+  void add_clusters(Experiment& experiment, const YAML::Node& node) const {
+    check(node.IsSequence() && node.size() > 0, "{}: 'clusters' expected a list", at(node));
+    std::vector<std::filesystem::path> files;
+    for (const auto& one : node) {
+      const std::string name = scalar(one);
+      const bool is_file = name.ends_with(".yaml");
+      files.push_back(is_file ? std::filesystem::path(file_).parent_path() / name
+                              : data_dir() / "configs" / "clusters" / (name + ".yaml"));
+      check(std::filesystem::exists(files.back()), "{}: no cluster '{}' ({})", at(one), name, files.back().string());
+    }
+    std::vector<Point> points;
+    for (const Point& point : experiment.points) {
+      const auto mode = point.flags.find("mode");
+      check(mode != point.flags.end() && mode->second != "run", "{}: 'clusters' needs mode: trace (or emulate)", at(node));
+      points.push_back(point);
+      for (const auto& file : files) {
+        points.push_back(point);
+        points.back().cluster = file;
+      }
+    }
+    experiment.points = std::move(points);
+  }
+
   void cross(Experiment& experiment, Flags chosen, const Sweep& axes, size_t next) const {
     if (next == axes.size()) {
       for (int64_t repeat = 0; repeat < experiment.repeat; ++repeat) experiment.points.push_back({chosen, repeat});
@@ -204,6 +231,7 @@ class Reader {
 std::string Point::key() const {
   std::string text = std::to_string(repeat);
   for (const auto& [name, value] : flags) text += "\n" + name + "=" + value;
+  if (!cluster.empty()) text += "\ncluster=" + read_file(cluster);
   return text_hash(text);
 }
 
@@ -213,8 +241,10 @@ std::string Point::label() const {
     return found == flags.end() ? std::string() : found->second;
   };
   std::string label = value("strategy");
+  if (!value("world-size").empty()) label += fmt::format(" x{}", value("world-size"));
   if (!value("nproc").empty()) label += fmt::format(" x{}", value("nproc"));
   if (!value("frames").empty()) label += fmt::format(", {} frames", value("frames"));
+  if (!cluster.empty()) label += " on " + cluster.stem().string();
   return label;
 }
 

@@ -49,6 +49,8 @@ int run(int argc, char** argv) {
   CLI::App* bench = app.add_subcommand("bench", "run an experiment file, resuming what is missing");
   bench->add_option("experiment", bench_options.experiment, "YAML file, see configs/experiments/")->required();
   bench->add_option("--output", bench_options.output, "folder for the results [results/<name>]");
+  bench->add_option("--jobs", bench_options.jobs, "points of an experiment of traces at the same time [processors]")
+      ->check(CLI::PositiveNumber);
   bench->add_flag("--retry-failed", bench_options.retry_failed, "run failed points again");
   bench->add_flag("--quiet", bench_options.quiet, "no progress");
 

@@ -80,9 +80,11 @@ class Bench {
     work(0);
     for (auto& other : others) other.join();
     if (failure) std::rethrow_exception(failure);
-    references_.remove();
     return failed_;
   }
+
+  /// What was kept for points to come; there is none any more.
+  void clean_up() { references_.remove(); }
 
  private:
   void run_task(const Task& task, const fs::path& scratch, bool together) {
@@ -205,7 +207,9 @@ int64_t run_bench(const BenchOptions& options) {
   if (!options.quiet)
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
                missing.size(), folder.string());
-  const int64_t failed = missing.empty() ? 0 : Bench(options, experiment, folder).run(missing);
+  Bench bench(options, experiment, folder);
+  const int64_t failed = missing.empty() ? 0 : bench.run(missing);
+  bench.clean_up();  // even with nothing to do: a kill may have come between the last line and this
   write_report({.results = {lines}, .title = experiment.title}, folder);
   if (!options.quiet) fmt::print(stderr, "# wrote {} and report.md beside it\n", lines.string());
   return failed;

@@ -135,7 +135,8 @@ void resolve_generate_options(GenerateOptions& o) {
   if (o.mode != "run") {
     for (const auto& [name, value] : {std::pair("--output", o.output), {"--save-frames", o.save_frames},
                                       {"--save-latents", o.save_latents}, {"--save-noise", o.save_noise},
-                                      {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline}})
+                                      {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline},
+                                      {"--reference-latents", o.reference_latents}})
       check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, o.mode);
     check_usage(o.mode == "trace" || o.device == "cpu" || o.device.starts_with("cuda"), "--device: expected cpu or cuda");
   }

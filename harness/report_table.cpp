@@ -30,7 +30,7 @@ std::string latex_text(const std::string& text) {
   return out;
 }
 
-bool is_left(size_t column, size_t left, const Table& table) { return column < left || column + 1 == table[0].size(); }
+bool is_left(size_t column, size_t left, const Table& table) { return column < left || table[0][column] == "note"; }
 
 }  // namespace
 

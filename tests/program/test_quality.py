@@ -44,6 +44,7 @@ def test_a_reference_of_another_video_is_refused(tmp_path):
     arguments = ["generate", *FAST, "--frames", 9, "--reference-latents", reference]
     check_refused(run(*arguments), [1], [str(reference), "[1, 16, 3, 8, 12]", "[1, 16, 2, 8, 12]"])
     check_refused(run(*arguments, "--no-quality"), [2], ["--reference-latents", "--no-quality"])
+    check_refused(run(*arguments, "--mode", "trace"), [2], ["--reference-latents", "trace"])
     check_refused(run("compare", reference, "--reference", "/nowhere"), [1], ["/nowhere"])
     check_refused(run("compare", reference, "--reference", reference, "--frames", 9), [1], ["5 frames"])
 

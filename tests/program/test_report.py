@@ -127,6 +127,15 @@ def test_a_failed_point_says_all_that_is_known(experiment):
     assert failed["config"]["prompt"] == "a red circle"
 
 
+def test_a_failed_emulation_or_trace_is_of_its_kind(tmp_path):
+    for mode, kind in (("emulate", "emulated"), ("trace", "traced")):
+        (tmp_path / "e.yaml").write_text(f"name: x\nmode: {mode}\nbase: {{frames: 9, world-size: 3}}\nstrategies: [single]")
+        assert run("bench", tmp_path / "e.yaml", "--output", tmp_path / mode, "--quiet").returncode == 1
+        failed = json.loads((tmp_path / mode / "results.jsonl").read_text())
+        assert (failed["kind"], failed["world_size"], failed["latent_frames"]) == (kind, 3, 3)
+        assert "one rank" in failed["error"]
+
+
 def test_the_export_for_vbench(experiment, tmp_path):
     target = tmp_path / "vbench"
     done = run("report", experiment, "--vbench-export", target)

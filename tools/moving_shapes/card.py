@@ -2,6 +2,10 @@
 """Writes the model card, the loss curves and the prompt lists from what training and evaluation recorded.
 
     python card.py --vae DIR[,DIR] --transformer DIR --evaluation FOLDER --out FOLDER
+    python card.py --init MODEL --transformer DIR --evaluation FOLDER --out FOLDER
+
+With --init (a training that started from the exported checkpoint MODEL) the earlier stages are those that
+MODEL/training.json tells, and the new stage's loss gets a figure of its own: the earlier logs need not exist.
 """
 from __future__ import annotations
 
@@ -27,6 +31,11 @@ def read(path: str) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
+def loss_curve(axes, log: list[dict], **labels) -> None:
+    axes.plot([r["step"] for r in log], [r["loss"] for r in log])
+    axes.set(xlabel="step", ylabel="flow-matching loss", **labels)
+
+
 def curves(vae_logs: list[list[dict]], log: list[dict], path: str) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), dpi=80)
     offset = 0.0
@@ -37,8 +46,14 @@ def curves(vae_logs: list[list[dict]], log: list[dict], path: str) -> None:
         offset += records[-1]["elapsed"] if records else 0
     left.set(xlabel="minutes", ylabel="PSNR of training chunks (dB)", title="VAE")
     left.legend()
-    right.plot([r["step"] for r in log], [r["loss"] for r in log])
-    right.set(xlabel="step", ylabel="flow-matching loss", title="transformer", ylim=(0.7, 1.8))
+    loss_curve(right, log, title="transformer, stage 1", ylim=(0.7, 1.8))
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def later_curve(log: list[dict], stage: int, path: str) -> None:
+    figure, axes = plt.subplots(figsize=(4.5, 3), dpi=80)
+    loss_curve(axes, log, title=f"transformer, stage {stage}")
     figure.tight_layout()
     figure.savefig(path)
 
@@ -47,6 +62,38 @@ def minutes(log: list[dict]) -> float:
     """Of all runs: the clock starts anew when a schedule does."""
     ends = [a["elapsed"] for a, b in zip(log, log[1:]) if b["elapsed"] < a["elapsed"]]
     return (sum(ends) + log[-1]["elapsed"]) / 60
+
+
+def history(options) -> dict:
+    """What training.json holds: steps and minutes of the VAE's stages, and the stages of the transformer's training."""
+    log = read(os.path.join(options.transformer, "transformer_log.jsonl"))
+    state = torch.load(os.path.join(options.transformer, "transformer.pt"), map_location="cpu")
+    stage = dict(steps=state["step"], minutes=round(minutes(log)), clips=log[-1]["pool"], learning_rate=state.get("lr", 1.5e-3),
+                 average=state.get("decay", 0.998), last_loss=round(log[-1]["loss"], 3))
+    if options.init:
+        with open(os.path.join(options.init, "training.json")) as file:
+            told = json.load(file)
+        told["transformer"].append(stage)
+        later_curve(log, len(told["transformer"]), os.path.join(options.out, f"loss_curve_{len(told['transformer'])}.png"))
+        return told
+    folders = options.vae.split(",")
+    vae_logs = [read(os.path.join(folder, "vae_log.jsonl")) for folder in folders]
+    curves(vae_logs, log, os.path.join(options.out, "loss_curves.png"))
+    return dict(vae=dict(steps=[torch.load(os.path.join(folder, "vae.pt"), map_location="cpu")["step"] for folder in folders],
+                         minutes=[round(records[-1]["elapsed"] / 60) for records in vae_logs if records]),
+                transformer=[stage])
+
+
+def stages(told: dict) -> str:
+    rows = ["| stage | steps | minutes | peak learning rate | EMA | clips | last loss |", "|---|---|---|---|---|---|---|"]
+    rows += [f"| {i} | {s['steps']} | {s['minutes']} | {s['learning_rate']:g} | {s['average']} | {s['clips']} | {s['last_loss']:.3f} |"
+             for i, s in enumerate(told["transformer"], 1)]
+    return "\n".join(rows)
+
+
+def figures(told: dict) -> str:
+    later = [f"![losses of stage {i}](loss_curve_{i}.png)" for i in range(2, len(told["transformer"]) + 1)]
+    return "\n".join(["![losses of the VAE and of stage 1](loss_curves.png)", *later])
 
 
 def table(evaluations: dict[int, dict]) -> str:
@@ -64,12 +111,16 @@ def table(evaluations: dict[int, dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("vae", "transformer", "evaluation", "out"):
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--vae")
+    source.add_argument("--init")
+    for name in ("transformer", "evaluation", "out"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()
-    vae_logs = [read(os.path.join(folder, "vae_log.jsonl")) for folder in options.vae.split(",")]
-    log = read(os.path.join(options.transformer, "transformer_log.jsonl"))
-    curves(vae_logs, log, os.path.join(options.out, "loss_curves.png"))
+    told = history(options)
+    with open(os.path.join(options.out, "training.json"), "w") as file:
+        json.dump(told, file, indent=1)
+        file.write("\n")
     evaluations = {}
     for frames in (1025, 1, 17, 33, 61):  # the longest has the whole PSNR curve, and no generated videos
         path = os.path.join(options.evaluation, f"evaluation-{frames}.json")
@@ -90,8 +141,6 @@ def main() -> None:
     psnr = dict(next((e["vae_psnr_db"] for e in evaluations.values() if "vae_psnr_db" in e), {}))
     mean, lowest = psnr.pop("mean", float("nan")), psnr.pop("lowest", float("nan"))
     share = main_run["generated"]["content"] / main_run["real"]["content"]
-    state = torch.load(os.path.join(options.transformer, "transformer.pt"), map_location="cpu")
-    steps = [torch.load(os.path.join(folder, "vae.pt"), map_location="cpu")["step"] for folder in options.vae.split(",")]
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "card_template.md")) as file:
         text = file.read()
     values = dict(
@@ -99,9 +148,8 @@ def main() -> None:
         vae_verdict="reached" if lowest >= 28 else ("reached on average, not in every frame" if mean >= 28 else "missed"),
         table=table(evaluations), psnr_head=" | ".join(psnr), psnr_rule="---|" * (len(psnr) + 1),
         psnr_row=" | ".join(f"{v:.1f}" for v in psnr.values()), psnr_mean=f"{mean:.1f}", psnr_lowest=f"{lowest:.1f}",
-        vae_steps=" + ".join(map(str, steps)), steps=state["step"], loss=f"{log[-1]['loss']:.3f}",
-        minutes=f"{minutes(log):.0f}", pool=log[-1]["pool"],
-        vae_minutes=" + ".join(f"{records[-1]['elapsed'] / 60:.0f}" for records in vae_logs if records),
+        vae_steps=" + ".join(map(str, told["vae"]["steps"])), vae_minutes=" + ".join(map(str, told["vae"]["minutes"])),
+        stages=stages(told), figures=figures(told),
         shapes=", ".join(content.SHAPES), colours=", ".join(f"{k} {v}" for k, v in content.COLOURS.items()),
         backgrounds=", ".join(f"{k} {v}" for k, v in content.BACKGROUNDS.items()),
         templates="; ".join(f"`{t}`" for t in data.TEMPLATES))

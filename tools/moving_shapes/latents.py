@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pools of encoded clips, and the statistics of the latents.
 
-A pool is encoded once by the VAE (bf16) and kept in memory as normalised latents of sampled
+A pool is encoded once by the VAE and kept in memory as normalised latents of sampled
 posteriors; a training clip is a pool clip from its first latent frame on, because latent frame 0
 holds one video frame and all others four.
 """
@@ -13,6 +13,7 @@ import torch
 
 import data
 import fast_vae
+from optim import autocast
 
 
 def load_vae(folder: str):
@@ -44,7 +45,7 @@ def encode(vae, clips: data.Clips, frames: int, generator: torch.Generator, chun
     cache, parts, first = {}, [], 0
     while first < frames:
         count = min(chunk + (first == 0), frames - first)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mean, log_variance = fast_vae.encode(vae, data.render(clips, first, count), cache)
         parts.append(mean + torch.randn(mean.shape, generator=generator) * (0.5 * log_variance).exp())
         first += count

@@ -28,7 +28,7 @@ import torch
 import data
 import latents as latent_tools
 import text
-from optim import Average, Muon, schedule
+from optim import Average, Muon, autocast, schedule
 from transformer import build, load, quicken
 
 LENGTHS = torch.tensor([1.0, 0.5, 0.5, 0.7] + [1.5] * 4 + [2.5] + [1.5] * 4 + [1.0] * 3)  # weight of 1..16
@@ -136,8 +136,8 @@ def main() -> None:
     pool = Pool(vae, os.path.join(options.state, "pool.pt"), options.pool, generator)
     while len(pool.latents) < options.first:
         pool.renew(8)
+        pool.save()
         print("pool", len(pool.latents), flush=True)
-    pool.save()
     began = began or time.time()
     log = open(os.path.join(options.state, "transformer_log.jsonl"), "a")
     saved, encoding, training, running = time.time(), 0.0, 1e-6, None
@@ -154,7 +154,7 @@ def main() -> None:
         sigma = draw_sigma(len(x), generator)
         noise = torch.randn(x.shape, generator=generator)
         level = sigma.view(-1, 1, 1, 1, 1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             predicted = model((1 - level) * x + level * noise, sigma, ids, mask)
         loss = (predicted.float() - (noise - x))[:, :, context:].square().mean()
         loss.backward()

@@ -23,7 +23,7 @@ import torch
 
 import data
 import fast_vae
-from optim import Average, Muon, schedule
+from optim import Average, Muon, autocast, schedule
 
 STAGES = {  # batch, crop, frames in the opening chunk, frames in later ones
     "images": dict(batch=48, crop=(32, 32), opening=1, later=0),
@@ -62,7 +62,7 @@ def evaluate(vae, attention: bool, frames: int = 65, count: int = 4, seed: int =
         if length <= 0:
             break
         video = data.render(clips, start, length)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mean, _ = fast_vae.encode(vae, video, encoder, attention)
             seen = fast_vae.decode(vae, mean, decoder, attention).float().clamp(-1, 1)
         error = ((seen - video) / 2).square().mean((1, 3, 4))  # [clips, frames]
@@ -124,7 +124,7 @@ def main() -> None:
         attention = name in ("whole", "decoder")
         for group in optimiser.param_groups:
             group["lr"] = options.lr * schedule(elapsed / total)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mean, log_variance = fast_vae.encode(vae, video, encoder, attention)
             spread = torch.rand(len(mean), 1, 1, 1, 1) if options.refine else 1.0  # as sampled, or nearer to the mean
             latents = mean + spread * torch.randn_like(mean) * (0.5 * log_variance).exp()

@@ -28,7 +28,10 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
   catch_signals();
   monitor_ = std::make_unique<FaultMonitor>(connect_store(environment_, false, options.timeout), environment_.rank,
                                             environment_.world_size, recorder,
-                                            [this](const std::string& failure) { end(failure); });
+                                            [this](const std::string& failure) {
+                                              if (turn_to(State::kFailing)) end_now(failure);
+                                            });
+  watched_ = true;
   try {
     wait_for_all();
     comm_ = gloo_communicator(store_, {environment_.rank, environment_.world_size, options.timeout,
@@ -58,7 +61,9 @@ void RankGroup::wait_for_all() {
 }
 
 RankGroup::~RankGroup() {
-  if (!store_ || failed_) return;
+  if (!store_) return;
+  // The monitor may have read a failure just now: then its thread ends the process.
+  while (!turn_to(State::kLeaving)) std::this_thread::sleep_for(std::chrono::seconds(1));
   try {
     monitor_->say_farewell(false);
     store_->set(left_key(environment_.rank), std::vector<uint8_t>{1});
@@ -74,18 +79,27 @@ RankGroup::~RankGroup() {
 
 void RankGroup::end(const std::string& failure) {
   // The monitor's thread and the main thread may both come here: one of them ends the process.
-  if (ending_.test_and_set())
-    for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+  while (!turn_to(State::kFailing)) std::this_thread::sleep_for(std::chrono::seconds(1));
+  end_now(failure);
+}
+
+void RankGroup::end_now(const std::string& failure) {
+  while (!watched_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   try {
-    if (monitor_) monitor_->say_farewell(holds_store());
+    monitor_->say_farewell(holds_store());
   } catch (const std::exception&) {
     // The store is gone, and with it whoever held it.
   }
   end_process(failure);
 }
 
+// Whether this call was the first to leave the running state.
+bool RankGroup::turn_to(State next) {
+  State running = State::kRunning;
+  return state_.compare_exchange_strong(running, next);
+}
+
 std::string RankGroup::explain(const std::exception& error) {
-  failed_ = true;
   return monitor_ ? monitor_->explain(error) : error.what();
 }
 

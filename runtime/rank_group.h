@@ -35,16 +35,20 @@ class RankGroup {
   [[noreturn]] void end(const std::string& failure);
 
  private:
+  enum class State { kRunning, kLeaving, kFailing };
+
   bool holds_store() const { return environment_.rank == 0 && !environment_.hosted; }
   void wait_for_all();
+  bool turn_to(State next);
+  [[noreturn]] void end_now(const std::string& failure);
 
   RankEnvironment environment_;
   RankGroupOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
+  std::atomic<bool> watched_{false};  // monitor_ is there: its thread starts before that
+  std::atomic<State> state_{State::kRunning};
   std::unique_ptr<FaultMonitor> monitor_;
   std::unique_ptr<Communicator> comm_;
-  bool failed_ = false;
-  std::atomic_flag ending_;
 };
 
 }  // namespace dualparal

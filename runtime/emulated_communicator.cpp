@@ -6,7 +6,7 @@
 namespace dualparal {
 namespace {
 
-constexpr int64_t kPattern = 1 << 16;
+constexpr int64_t kPattern = 1 << 12;  // little memory of its own
 
 // Real data's spread: zeros would let some processors run faster than they do, uninitialised memory slower.
 void fill(const at::Tensor& target) {

@@ -90,25 +90,18 @@ class Bench {
   void run_task(const Task& task, const fs::path& scratch, bool together) {
     fs::remove_all(scratch);
     fs::create_directories(scratch);
-    const bool simulates = !task.back().cluster.empty();
+    const auto first_cluster = std::ranges::find_if(task, [](const Point& point) { return !point.cluster.empty(); });
+    const bool simulates = first_cluster != task.end();
     std::string untraced;  // why there is nothing to simulate
     for (const Point& point : task) {
-      announce(point);
-      Json record;
-      if (!point.skip_reason.empty()) {
-        record = unfinished_record(point, "skipped", point.skip_reason);
-      } else if (point.cluster.empty()) {
-        record = generate(point, scratch, simulates, together);
-      } else {
-        if (untraced.empty() && !fs::exists(scratch / "traces")) {  // this one alone was missing
-          const Json traced = generate(point, scratch, true, together);
-          if (traced["status"] != "ok") untraced = traced["error"];
-        }
-        record = untraced.empty() ? simulate(point, scratch) : unfinished_record(point, "failed", untraced);
-      }
-      if (point.cluster.empty() && simulates && record["status"] != "ok") untraced = record["error"];
-      append(point, std::move(record));
+      if (!point.cluster.empty() && (fs::exists(scratch / "traces") || !untraced.empty())) break;
+      if (point.cluster.empty()) announce(point);
+      Json record = point.skip_reason.empty() ? generate(point, scratch, simulates, together)
+                                              : unfinished_record(point, "skipped", point.skip_reason);
+      if (record["status"] != "ok") untraced = record["error"];
+      if (point.cluster.empty()) append(point, std::move(record));
     }
+    if (simulates) simulate(task, scratch, untraced);
     fs::remove_all(scratch);
   }
 
@@ -135,19 +128,41 @@ class Bench {
     return record;
   }
 
-  Json simulate(const Point& point, const fs::path& scratch) const {
-    const fs::path line = scratch / "line.jsonl";
-    fs::remove(line);
-    const fs::path timeline = point.timeline ? point_file("timelines", point, varied_, ".json") : fs::path();
-    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--cluster", point.cluster.string(),
-                                       "--result", line.string(), "--quiet"};
+  // All clusters of a task at once: reading its traces takes as long as replaying them.
+  void simulate(const Task& task, const fs::path& scratch, const std::string& untraced) {
+    const fs::path lines = scratch / "simulated.jsonl";
+    std::vector<const Point*> points;
+    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--result", lines.string(), "--quiet"};
+    for (const Point& point : task)
+      if (!point.cluster.empty()) {
+        announce(point);
+        points.push_back(&point);
+        arguments.insert(arguments.end(), {"--cluster", point.cluster.string()});
+      }
+    fs::path timeline = points[0]->timeline ? point_file("timelines", *points[0], varied_, ".json") : fs::path();
     if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
-    const auto child = run_self(arguments, true);
-    // Too little memory is a result: the line is there, and says so.
-    if (!fs::exists(line)) return unfinished_record(point, "failed", child.error);
-    Json record = read_results(line).at(0);
-    if (!timeline.empty()) record["timeline"] = timeline.string();
-    return record;
+    std::string failure = untraced;
+    std::vector<Json> records;
+    if (untraced.empty()) {
+      failure = run_self(arguments, true).error;
+      // Too little memory is a result: the line is there, and says so.
+      if (fs::exists(lines)) records = read_results(lines);
+    }
+    for (size_t i = 0; i < points.size(); ++i) {
+      if (i >= records.size()) {
+        append(*points[i], unfinished_record(*points[i], points[i]->skip_reason.empty() ? "failed" : "skipped", failure));
+        continue;
+      }
+      if (!timeline.empty()) records[i]["timeline"] = timeline_of(timeline, records[i], points.size()).string();
+      append(*points[i], std::move(records[i]));
+    }
+  }
+
+  // As `simulate` names them.
+  static fs::path timeline_of(fs::path file, const Json& record, size_t clusters) {
+    if (clusters > 1)
+      file.replace_filename(file.stem().string() + "_" + record["cluster"]["name"].get<std::string>() + file.extension().string());
+    return file;
   }
 
   void announce(const Point& point) {

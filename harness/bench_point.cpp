@@ -52,7 +52,6 @@ std::set<std::string> varied_flags(const Experiment& experiment) {
 
 fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied, const char* extension) {
   std::string name = point.flags.at("strategy");
-  if (!point.cluster.empty()) name += "_" + point.cluster.stem().string();
   for (const auto& [flag, value] : point.flags)
     if (varied.contains(flag)) name += "_" + flag + "-" + value;
   for (char& c : name)

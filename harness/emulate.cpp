@@ -67,6 +67,9 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
     try {
       RankResult result = run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
       result.trace.timed = !shapes_only;
+      if (shapes_only)  // between messages that follow each other, nothing is computed
+        std::erase_if(result.trace.events,
+                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
       load_s = std::max(load_s, result.load_s);
       traces.push_back(std::move(result.trace));
     } catch (const c10::OutOfMemoryError& error) {

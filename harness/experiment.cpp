@@ -68,8 +68,11 @@ class Reader {
     mark_skipped(experiment, root["skip"]);
     for (auto& point : experiment.points) {
       if (point.repeat > 0) continue;
-      point.video = wanted(point, root["videos"]) && point.cluster.empty();
-      point.timeline = wanted(point, root["timelines"]);
+      // Emulated and traced points have neither; their simulations have a clock.
+      const auto mode = point.flags.find("mode");
+      const bool runs = mode == point.flags.end() || mode->second == "run";
+      point.video = wanted(point, root["videos"]) && runs && point.cluster.empty();
+      point.timeline = wanted(point, root["timelines"]) && (runs || !point.cluster.empty());
       point.reference = wanted(point, root["reference"]);
       if (point.reference) check_can_be_compared(point, root["reference"]);
     }

@@ -69,9 +69,9 @@ int run(int argc, char** argv) {
   add_compare_options(*compare, compare_options);
 
   SimulateOptions simulate_options;
-  CLI::App* simulate = app.add_subcommand("simulate", "replay the traces of a run on a described cluster");
+  CLI::App* simulate = app.add_subcommand("simulate", "replay the traces of a run on described clusters");
   simulate->add_option("traces", simulate_options.traces, "folder that `generate --traces` wrote")->required();
-  simulate->add_option("--cluster", simulate_options.cluster, "YAML file, see configs/clusters/")->required();
+  simulate->add_option("--cluster", simulate_options.clusters, "YAML files, see configs/clusters/")->required();
   simulate->add_option("--compute", simulate_options.compute,
                        "model: from the traced work and the cluster's rates; measured: as the traces' clocks say "
                        "[measured if they have times]");

@@ -9,6 +9,7 @@
 #include <map>
 #include <tuple>
 
+#include "harness/simulator/replay.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 
@@ -121,6 +122,39 @@ void add_messages(const TraceSet& set, MessageTimes& out) {
   }
 }
 
+double latency_of(const std::vector<RankTrace>& traces) {
+  double latency = 0;
+  for (const RankTrace& trace : traces) latency = std::max(latency, trace.end_s - trace.begin_s);
+  return latency;
+}
+
+// Moving bytes takes the processor from what computes there, which no event shows: the seconds a byte with which the runs of
+// several ranks, replayed, last as long as they did.
+double fit_message_byte_s(const std::vector<TraceSet>& sets, Cluster cluster, const std::string& dtype) {
+  const auto error_with = [&](double seconds) {
+    cluster.message_byte_s = seconds;
+    double sum = 0;
+    for (const TraceSet& set : sets) {
+      if (set.ranks.size() < 2) continue;
+      const auto out = replay(set.ranks, cluster, [&](const Event& e) { return cluster.compute_seconds(e.work, dtype); });
+      const double relative = latency_of(out) / latency_of(set.ranks) - 1;
+      sum += relative * relative;
+    }
+    return sum;
+  };
+  double low = 0, high = 4e-9;  // down to 0.25 GB/s
+  constexpr double kGolden = 0.618;
+  for (int round = 0; round < 16; ++round) {
+    const double left = high - kGolden * (high - low), right = low + kGolden * (high - low);
+    if (error_with(left) < error_with(right))
+      high = right;
+    else
+      low = left;
+  }
+  const double found = (low + high) / 2;
+  return error_with(found) < error_with(0) ? found : 0;
+}
+
 }  // namespace
 
 Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
@@ -167,6 +201,7 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
     c.message_s = median(messages.posting);
     c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
     if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
+    c.message_byte_s = fit_message_byte_s(sets, c, dtype);
   }
   c.efficiency.basis = fmt::format("calibrated in {} on {} computations and {} messages of {} runs; median error of a "
                                    "computation {:.1f} %",
@@ -177,8 +212,9 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
 std::string Calibration::text() const {
   const Efficiency& e = cluster.efficiency;
   return fmt::format("{}\n  shares of the described rates: matrix products {:.3f}, attention {:.3f}, convolutions {:.3f}, memory "
-                     "{:.3f}\n  {:.2f} us for each operation; messages: {:.1f} us to post, {:.1f} us latency, {:.3g} GB/s\n",
-                     e.basis, e.matmul, e.attention, e.convolution, e.memory, e.operation_s * 1e6, cluster.message_s * 1e6,
+                     "{:.3f}\n  {:.2f} us for each operation; messages: {:.1f} us and {:.3g} ns a byte to post, {:.1f} us latency, "
+                     "{:.3g} GB/s\n",
+                     e.basis, e.matmul, e.attention, e.convolution, e.memory, e.operation_s * 1e6, cluster.message_s * 1e6, cluster.message_byte_s * 1e9,
                      cluster.device_link.latency_s * 1e6, cluster.device_link.bytes_per_s / 1e9);
 }
 
@@ -221,6 +257,7 @@ std::string cluster_yaml(const Cluster& c) {
   link("host", c.host_link);
   link("node", c.node_link);
   number("message_s", c.message_s);
+  if (c.message_byte_s > 0) number("message_byte_s", c.message_byte_s);
   out << YAML::EndMap;
   if (!c.sources.empty()) out << YAML::Key << "sources" << YAML::Value << c.sources;
   out << YAML::EndMap << YAML::Newline;

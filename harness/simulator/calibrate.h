@@ -18,8 +18,8 @@ struct Calibration {
 };
 
 /// Fits `base`'s efficiency to the measured computations of all traces: seconds = sum of work of each kind / its rate, by
-/// least squares of relative errors with no rate below zero; and the links to the messages whose receiver was already
-/// waiting. Error if the traces carry no times or no work (`--traces` of a run notes both).
+/// least squares of relative errors with no rate below zero; the links to the messages whose receiver was already
+/// waiting; and what a byte costs the device to the latency of the runs of several ranks. Error if the traces carry no times or no work (`--traces` of a run notes both).
 Calibration calibrate(const std::vector<TraceSet>& traces, const Cluster& base);
 
 /// The cluster as a YAML file that read_cluster() reads.

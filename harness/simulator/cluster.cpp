@@ -108,11 +108,12 @@ class ClusterReader {
   }
 
   void read_links(const YAML::Node& node, Cluster& cluster) const {
-    expect_keys(node, {"device", "host", "node", "message_s"});
+    expect_keys(node, {"device", "host", "node", "message_s", "message_byte_s"});
     cluster.device_link = link(required(node, "device"));
     if (node["host"]) cluster.host_link = link(node["host"]);
     if (node["node"]) cluster.node_link = link(node["node"]);
     cluster.message_s = number(node, "message_s", 0);
+    cluster.message_byte_s = number(node, "message_byte_s", 0);
   }
 
   LinkSpec link(const YAML::Node& node) const {

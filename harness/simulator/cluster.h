@@ -40,7 +40,8 @@ struct Cluster {
   LinkSpec device_link;  ///< between a device and the others of its node
   LinkSpec host_link;    ///< shared by all transfers of a node, each of which crosses it twice; 0: devices talk directly
   LinkSpec node_link;    ///< a node's network, in each direction
-  double message_s = 0;  ///< host time of a send, and of a receive
+  double message_s = 0;       ///< time that a send, and a receive, takes from the device
+  double message_byte_s = 0;  ///< the same for each of its bytes, where the device itself moves them (ranks on CPUs)
 
   std::vector<std::string> sources;
 

@@ -25,7 +25,7 @@ struct Times {
 // What decides when something happens on a rank.
 struct Step {
   Kind kind = Kind::kCompute;
-  double seconds = 0;  // of a computation
+  double seconds = 0;  // that it keeps the device busy
   int64_t peer = 0;
   Channel channel = Channel::kForward;
   double bytes = 0;
@@ -38,8 +38,8 @@ std::string mailbox_name(int64_t from, int64_t to, Channel channel) {
 // One rank: does its steps in order and notes when.
 class RankActor {
  public:
-  RankActor(int64_t rank, double message_s, const std::vector<Step>& steps, std::vector<Times>& times)
-      : rank_(rank), message_s_(message_s), steps_(steps), times_(times) {}
+  RankActor(int64_t rank, const std::vector<Step>& steps, std::vector<Times>& times)
+      : rank_(rank), steps_(steps), times_(times) {}
 
   void operator()() {
     for (size_t i = 0; i < steps_.size(); ++i) {
@@ -52,13 +52,15 @@ class RankActor {
   }
 
  private:
+  static void work(double seconds) {
+    if (seconds > 0) s4u::this_actor::execute(seconds);
+  }
+
   void run(const Step& step) {
     switch (step.kind) {
-      case Kind::kCompute:
-        if (step.seconds > 0) s4u::this_actor::execute(step.seconds);
-        break;
+      case Kind::kCompute: work(step.seconds); break;
       case Kind::kSend: {
-        if (message_s_ > 0) s4u::this_actor::execute(message_s_);
+        work(step.seconds);
         auto* box = s4u::Mailbox::by_name(mailbox_name(rank_, step.peer, step.channel));
         static char payload;
         sends_[{step.peer, step.channel}].push_back(box->put_async(&payload, static_cast<uint64_t>(step.bytes)));
@@ -66,7 +68,7 @@ class RankActor {
       }
       case Kind::kReceive:
         s4u::Mailbox::by_name(mailbox_name(step.peer, rank_, step.channel))->get<char>();
-        if (message_s_ > 0) s4u::this_actor::execute(message_s_);
+        work(step.seconds);
         break;
       case Kind::kWait: {
         auto& sends = sends_[{step.peer, step.channel}];
@@ -80,7 +82,6 @@ class RankActor {
   }
 
   int64_t rank_;
-  double message_s_;
   const std::vector<Step>& steps_;
   std::vector<Times>& times_;
   std::map<std::pair<int64_t, Channel>, std::deque<s4u::CommPtr>> sends_;
@@ -140,7 +141,7 @@ std::vector<std::vector<Times>> simulate(const std::vector<std::vector<Step>>& r
   std::vector<s4u::ActorPtr> actors;
   for (size_t rank = 0; rank < ranks.size(); ++rank)
     actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), hosts[rank % hosts.size()],
-                                        RankActor(static_cast<int64_t>(rank), cluster.message_s, ranks[rank], times[rank])));
+                                        RankActor(static_cast<int64_t>(rank), ranks[rank], times[rank])));
   // Receives are posted ahead: bytes travel as soon as they are sent.
   for (size_t rank = 0; rank < ranks.size(); ++rank)
     for (const Step& step : ranks[rank])
@@ -192,9 +193,13 @@ std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluste
   std::vector<std::vector<Step>> ranks;
   for (const RankTrace& trace : traces) {
     auto& steps = ranks.emplace_back();
-    for (const Event& event : trace.events)
-      steps.push_back({event.kind, event.kind == Kind::kCompute ? compute_seconds(event) : 0, event.peer, event.channel,
-                       static_cast<double>(event.bytes)});
+    for (const Event& event : trace.events) {
+      const auto bytes = static_cast<double>(event.bytes);
+      const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
+      const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
+                          : moves ? cluster.message_s + bytes * cluster.message_byte_s : 0;
+      steps.push_back({event.kind, busy, event.peer, event.channel, bytes});
+    }
   }
   check_messages(ranks);
 

@@ -72,23 +72,38 @@ Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& repl
   return record;
 }
 
+namespace {
+
+void print_summary(const Json& record, const std::string& cluster) {
+  const double latency = record["latency_without_memory_limit_s"];
+  fmt::print("simulated {} on {} ({} ranks, {} frames): {:.3f} s, first latents after {:.3f} s, idle {:.1f} %, peak memory "
+             "{:.2f} GiB\n",
+             record["strategy"].get<std::string>(), cluster, record["world_size"].get<int64_t>(),
+             record["frames"].get<int64_t>(), latency,
+             record["first_block_s"].is_null() ? latency : record["first_block_s"].get<double>(),
+             100 * record["bubble_ratio"].get<double>(), gib(record["peak_memory_bytes"].get<int64_t>()));
+}
+
+}  // namespace
+
 void run_simulate(const SimulateOptions& options) {
-  const Cluster cluster = read_cluster(options.cluster);
+  std::vector<Cluster> clusters;
+  for (const auto& file : options.clusters) clusters.push_back(read_cluster(file));
   const TraceSet traces = read_traces(options.traces);
-  const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
-  const Json record = simulated_record(traces, replayed, cluster);
-  if (!options.timeline.empty()) write_file(options.timeline, chrome_trace(replayed).dump());
-  if (!options.result.empty()) append_line(options.result, record.dump());
-  if (!options.quiet) {
-    const double latency = record["latency_without_memory_limit_s"];
-    fmt::print("simulated {} on {} ({} ranks, {} frames): {:.3f} s, first latents after {:.3f} s, idle {:.1f} %, "
-               "peak memory {:.2f} GiB\n",
-               record["strategy"].get<std::string>(), cluster.name, record["world_size"].get<int64_t>(),
-               record["frames"].get<int64_t>(), latency,
-               record["first_block_s"].is_null() ? latency : record["first_block_s"].get<double>(),
-               100 * record["bubble_ratio"].get<double>(), gib(record["peak_memory_bytes"].get<int64_t>()));
+  std::string failure;
+  for (const Cluster& cluster : clusters) {
+    const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
+    const Json record = simulated_record(traces, replayed, cluster);
+    if (!options.timeline.empty()) {
+      std::filesystem::path file = options.timeline;
+      if (clusters.size() > 1) file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
+      write_file(file, chrome_trace(replayed).dump());
+    }
+    if (!options.result.empty()) append_line(options.result, record.dump());
+    if (!options.quiet) print_summary(record, cluster.name);
+    if (record["status"] != "ok") failure = fmt::format("{}: {}", cluster.name, record["error"].get<std::string>());
   }
-  check(record["status"] == "ok", "{}", record["error"].is_string() ? record["error"].get<std::string>() : "");
+  check(failure.empty(), "{}", failure);
 }
 
 }  // namespace dualparal

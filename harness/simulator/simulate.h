@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "harness/rank_trace.h"
 #include "harness/simulator/cluster.h"
@@ -11,10 +12,11 @@
 namespace dualparal {
 
 struct SimulateOptions {
-  std::filesystem::path traces, cluster;
+  std::filesystem::path traces;
+  std::vector<std::filesystem::path> clusters;
   std::string compute;   ///< "measured", "model", or empty: measured where the traces have times
-  std::string result;    ///< file to append the result line to
-  std::string timeline;  ///< Chrome trace
+  std::string result;    ///< file to append the result lines to
+  std::string timeline;  ///< Chrome trace; of several clusters, the name is put before the extension
   bool quiet = false;
 };
 
@@ -23,7 +25,7 @@ struct SimulateOptions {
 nlohmann::ordered_json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed,
                                         const Cluster& cluster);
 
-/// `dualparal simulate`. Throws Error after writing the line if the ranks do not fit into memory.
+/// `dualparal simulate`: a line for each cluster. Throws Error at the end if the ranks did not fit into some memory.
 void run_simulate(const SimulateOptions& options);
 
 }  // namespace dualparal

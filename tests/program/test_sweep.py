@@ -11,8 +11,7 @@ import pytest
 
 from test_program import PROGRAM, check_refused, run
 
-KILLS = 20
-EXPERIMENT = """
+MEASURED = """
 name: sweep
 videos: true
 timelines: {nproc: 2}
@@ -23,6 +22,16 @@ strategies:
   - {name: ring, options: {frames: 9, nproc: 2}}
   - {name: single, options: {frames: 5, nproc: 2}}  # fails
   - {name: dualparal, options: {frames: 9, block-frames: 1, context-frames: 1}}
+"""
+# Nothing is timed: several points at once, each traced and then simulated on clusters.
+SIMULATED = """
+name: sweep
+mode: trace
+clusters: [8x-rtx4090, 8x-h100]
+timelines: {frames: 9}
+base: {steps: 2, prompt: "a red circle", world-size: 2}
+sweep: {frames: [5, 9]}
+strategies: [dualparal, ring, single]  # single fails on two ranks
 """
 # What a run decides, not the machine's speed.
 FIGURES = ["schema", "kind", "experiment", "strategy", "options", "world_size", "model", "dtype", "frames", "latent_frames",
@@ -52,7 +61,7 @@ def outcome(output):
     text = (output / "results.jsonl").read_text()
     assert text.endswith("\n")
     lines = [json.loads(line) for line in text.splitlines()]
-    assert len(lines) == len({line["point"] for line in lines}) == 4
+    assert len(lines) == len({line["point"] for line in lines})
     files = sorted(str(path.relative_to(output)) for path in output.rglob("*"))
     return {line["point"]: {name: line.get(name) for name in FIGURES} for line in lines}, files, videos(output)
 
@@ -64,29 +73,32 @@ def videos(output):
 def finish(experiment, output):
     child = start(experiment, output)
     errors = child.communicate(timeout=120)[1]
-    assert child.returncode in (0, 1) and (child.returncode == 0 or "1 point(s) failed" in errors), errors
+    assert child.returncode in (0, 1) and (child.returncode == 0 or "point(s) failed" in errors), errors
 
 
-def test_a_sweep_that_is_killed_twenty_times(tmp_path):
+@pytest.mark.parametrize("text, kills_wanted, lines, failed, video_count", [
+    pytest.param(MEASURED, 20, 4, 1, 3, id="measured"), pytest.param(SIMULATED, 10, 18, 6, 0, id="simulated")])
+def test_a_sweep_that_is_killed_again_and_again(tmp_path, text, kills_wanted, lines, failed, video_count):
     experiment = tmp_path / "e.yaml"
-    experiment.write_text(EXPERIMENT)
+    experiment.write_text(text)
     begin = time.time()
     finish(experiment, tmp_path / "undisturbed")
     duration = time.time() - begin
     expected = outcome(tmp_path / "undisturbed")
     points, files, whole_videos = expected
-    assert [p["status"] for p in points.values()].count("failed") == 1 and len(whole_videos) == 3
+    assert len(points) == lines and [p["status"] for p in points.values()].count("failed") == failed
+    assert len(whole_videos) == video_count
     assert not any(part in name for name in files for part in (".partial", ".references", ".job"))
 
     seed = random.randrange(10**6)
     print(f"seed {seed}, an undisturbed sweep takes {duration:.1f} s")
     rng = random.Random(seed)
     sweep, kills = 0, 0
-    while kills < KILLS:
+    while kills < kills_wanted:
         output = tmp_path / f"sweep{sweep}"
         child = start(experiment, output)
         try:
-            child.wait(rng.uniform(0.01, 0.4) * duration)
+            child.wait(rng.uniform(0.01, 0.3) * duration)
             assert outcome(output) == expected, f"seed {seed}, after {kills} kills"
             sweep += 1  # it came to its end before it could be killed: a new one
         except subprocess.TimeoutExpired:

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/rendezvous.h"
 
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <initializer_list>
+#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -42,6 +50,45 @@ constexpr int64_t kStepStride = 7919;  // the ports of a job's steps lie apart f
 
 // Slurm writes "4(x2),3": what matters is whether the first number is the whole.
 int64_t leading_number(const std::string& text) { return std::atoll(text.c_str()); }
+
+// Empty if something accepts a connection at this address, else why not.
+std::string try_to_connect(const addrinfo& address, std::chrono::milliseconds patience) {
+  const int client = socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address.ai_protocol);
+  if (client < 0) return std::strerror(errno);
+  int reason = connect(client, address.ai_addr, address.ai_addrlen) == 0 ? 0 : errno;
+  if (reason == EINPROGRESS) {
+    pollfd connected{client, POLLOUT, 0};
+    socklen_t size = sizeof reason;
+    if (poll(&connected, 1, static_cast<int>(patience.count())) <= 0)
+      reason = ETIMEDOUT;
+    else
+      getsockopt(client, SOL_SOCKET, SO_ERROR, &reason, &size);
+  }
+  close(client);
+  return reason == 0 ? "" : std::strerror(reason);
+}
+
+// Until somebody listens there. TCPStore would try for up to three times its time limit, and log a page for each try.
+void wait_for_listener(const RankEnvironment& environment, std::chrono::milliseconds timeout) {
+  using namespace std::chrono_literals;
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  std::string reason;
+  do {
+    addrinfo* found = nullptr;
+    const int code = getaddrinfo(environment.master_addr.c_str(), std::to_string(environment.master_port).c_str(), &hints,
+                                 &found);
+    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(code == 0 ? found : nullptr, freeaddrinfo);
+    if (code != 0) reason = gai_strerror(code);
+    for (const addrinfo* one = addresses.get(); one; one = one->ai_next) {
+      reason = try_to_connect(*one, std::min<std::chrono::milliseconds>(timeout, 1s));
+      if (reason.empty()) return;
+    }
+    std::this_thread::sleep_for(50ms);
+  } while (std::chrono::steady_clock::now() < deadline);
+  throw Error(reason);
+}
 
 }  // namespace
 
@@ -85,6 +132,7 @@ c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment
   options.waitWorkers = false;
   options.timeout = timeout;
   try {
+    if (!host) wait_for_listener(environment, timeout);
     const auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
     // torchrun uses its store for itself, too, and again after a restart.
     const auto attempt = variable("TORCHELASTIC_RESTART_COUNT").value_or("0");

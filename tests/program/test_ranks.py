@@ -180,8 +180,8 @@ def test_a_rank_without_memory_is_named(tmp_path):
 def test_ranks_say_nothing_of_their_own():
     done = run(*[a for a in BLOCKS if a != "--quiet"], "--frames", 33, "--steps", 2, "--nproc", 3)
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert all(line.startswith("dualparal: step ") for line in lines) and 1 <= len(lines) < 5, done.stderr
+    lines = done.stderr.splitlines()  # of one rank: others would have their number before them
+    assert lines and all(line.startswith("dualparal: step ") for line in lines), done.stderr
 
 
 def test_memory_of_a_rank_does_not_grow_with_the_video(tmp_path):
@@ -233,6 +233,13 @@ def test_a_peer_that_never_joins_is_named():
     child = as_rank(0, 2, free_port(), *BLOCKS, "--frames", 33, "--steps", 2, "--timeout", 4)
     errors = end_of(child)
     assert child.returncode == 1 and "rank(s) 1 of 2 did not join within 4 s" in errors, errors
+
+
+def test_a_rank_without_the_others_says_so_once():
+    child = as_rank(1, 2, free_port(), *BLOCKS, "--frames", 33, "--steps", 2, "--timeout", 4)
+    errors = end_of(child)
+    assert child.returncode == 1 and "could not reach the rendezvous store of rank 0" in errors, errors
+    assert len(errors.splitlines()) == 1, errors
 
 
 def all_name_rank_1(ranks, word):
@@ -305,10 +312,11 @@ def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
         assert errors.count("error: ") == 1, errors
 
 
-def test_without_the_rank_that_holds_the_store_all_end():
+def test_without_the_rank_that_holds_the_store_all_end(tmp_path):
     port = free_port()
-    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 50, "--timeout", 60) for r in range(3)]
-    time.sleep(3)
+    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
+                     tmp_path / "latents.safetensors") for r in range(3)]
+    wait_until(lambda: list((tmp_path / "latents.safetensors.partial").glob("0*.safetensors")))
     ranks[0].kill()
     for child in ranks[1:]:
         errors = end_of(child)

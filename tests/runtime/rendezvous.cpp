@@ -3,6 +3,7 @@
 #include "runtime/rendezvous.h"
 
 #include <map>
+#include <thread>
 
 #include "tests/testing.h"
 
@@ -106,6 +107,33 @@ BOOST_AUTO_TEST_CASE(a_port_in_use_is_named) {
                               .master_addr = "127.0.0.1", .master_port = other.port, .hosted = false};
   expect_error<Error>({"port " + std::to_string(other.port), "in use"},
                       [&] { connect_store(environment, true, std::chrono::seconds(5)); });
+}
+
+BOOST_AUTO_TEST_CASE(a_store_that_nobody_opens_is_named) {
+  uint16_t port = 0;
+  {
+    port = host_store().port;  // closed again at once
+  }
+  RankEnvironment environment{.rank = 1, .world_size = 2, .local_rank = 1, .local_world_size = 2,
+                              .master_addr = "127.0.0.1", .master_port = port, .hosted = false};
+  expect_error<Error>({"rank 1", "127.0.0.1:" + std::to_string(port), "within 1 s", "refused"},
+                      [&] { connect_store(environment, false, std::chrono::seconds(1)); });
+  environment.master_addr = "no.such.machine.invalid";
+  expect_error<Error>({"rank 1", "no.such.machine.invalid"},
+                      [&] { connect_store(environment, false, std::chrono::seconds(1)); });
+}
+
+BOOST_AUTO_TEST_CASE(a_store_that_opens_late_is_waited_for) {
+  const uint16_t port = host_store().port;
+  RankEnvironment environment{.rank = 0, .world_size = 2, .local_rank = 0, .local_world_size = 2,
+                              .master_addr = "127.0.0.1", .master_port = port, .hosted = false};
+  c10::intrusive_ptr<c10d::Store> store;
+  std::thread late([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    store = connect_store(environment, true, std::chrono::seconds(60));
+  });
+  BOOST_CHECK_NO_THROW(connect_store(environment, false, std::chrono::seconds(60)));
+  late.join();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -79,7 +79,8 @@ def draw_metric(axes, rows: list[tuple[dict, Point]], name: str, label: str, div
         if mean.half is not None:
             axes.plot([low, high], [y, y], color=colour, linewidth=0.8, zorder=2)
         change = difference(point, base, name) if y else None
-        if change and change.half is not None and change.n == mean.n:
+        # Around the marker it only says the truth if both rows have the same samples.
+        if change and change.half is not None and change.n == mean.n == first.n:
             ends += [x - change.half / divisor, x + change.half / divisor]
             axes.plot(ends[-2:], [y, y], color=COLOURS[5], linewidth=3.2,
                       solid_capstyle="butt", zorder=3)

@@ -62,8 +62,8 @@ def draw(panel: Panel, fields: dict[str, dict]):
                       linestyle="none", markersize=3.6, markerfacecolor="none", markeredgewidth=0.8)
         for which, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
             axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
-            axis.set_major_locator(LogLocator(10, subs=(1,) if high > 20 * low else (1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(plain))
+            axis.set_major_locator(LogLocator(10, (1,) if high > 20 * low else (1, 2, 5), numticks=4))
+            axis.set_major_formatter(FuncFormatter(lambda x, _: plain(x) if x < 1e5 else f"{x:.0e}".replace("e+0", "e")))
             axis.set_minor_locator(NullLocator())
         axes.set_aspect("equal")
         axes.set_xlabel(f"by formula ({unit})")

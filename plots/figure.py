@@ -89,6 +89,8 @@ def value_axis(axes, values: list[float], label: str, zero: bool = True) -> None
     elif high - low < 0.02 * abs(high):  # do not blow rounding up to a difference
         axes.set_ylim(low - 0.02 * abs(high), high + 0.02 * abs(high))
     axes.ticklabel_format(axis="y", useOffset=False)
+    if high >= 1000:
+        axes.yaxis.set_major_formatter(FuncFormatter(plain))
 
 
 def new_figure(panel: Panel, missing_rows: int, height: float = 2.15, legend: int = 0):

@@ -36,14 +36,13 @@ def scale(panel: Panel, name: str, label: str) -> tuple[str, float]:
 
 def draw_reasons(strip, gone: dict[int, list], panel: Panel) -> None:
     """A row of crosses for each series; a reason once for each run of points that share it, beside the first of them."""
-    left, right = strip.get_xlim()
     for row, (i, points) in enumerate(gone.items()):
         colour = look(panel, i)["color"]
         strip.plot([x for x, _ in points], [row] * len(points), linestyle="none", marker="x", color=colour,
                    markersize=4, clip_on=False)
         for at, (x, why) in enumerate(points):
             if at == 0 or points[at - 1][1] != why:
-                before = at == 0 and x > left + 0.3 * (right - left) or x == max(x for x, _ in points)
+                before = at == 0 or x == points[-1][0]
                 strip.annotate(why, (x, row), xytext=(-4 if before else 4, 0), textcoords="offset points",
                                ha="right" if before else "left", va="center", fontsize=6, color=colour,
                                annotation_clip=False,

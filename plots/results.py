@@ -68,9 +68,11 @@ def cluster_of(line: dict) -> str | None:
 
 
 def device_memory(line: dict) -> float | None:
-    """Bytes of a device of the simulated cluster, where the line says so."""
+    """Bytes that a device of the simulated cluster has for a run, where the line says so."""
     cluster = line.get("cluster")
-    return cluster.get("device_memory_bytes") if isinstance(cluster, dict) else None
+    if not isinstance(cluster, dict) or not cluster.get("device_memory_bytes"):
+        return None
+    return cluster["device_memory_bytes"] - (cluster.get("device_reserved_bytes") or 0)
 
 
 def hardware(line: dict) -> str | None:

@@ -102,6 +102,9 @@ def test_memory_that_a_failed_run_needed_is_a_cross_above_the_limit() -> None:
     crosses = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x" and len(drawn.get_xdata())]
     assert [list(c.get_xydata()[0]) for c in crosses] == [[161, 30]]
     assert any(set(drawn.get_ydata()) == {24} for drawn in figure.axes[0].lines), "no line at the device's memory"
+    reserved, = group([line(kind="simulated", cluster={"name": "c", "device_memory_bytes": 24,
+                                                       "device_reserved_bytes": 1})])
+    assert reserved.device_memory() == 23
     latency = latency_memory.draw(panel, "latency_s", "s")
     strip, axes = latency.axes
     assert [text.get_text() for text in strip.texts] == ["out of memory"]

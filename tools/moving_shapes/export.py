@@ -63,6 +63,8 @@ def assemble(vae_folder: str, transformer_folder: str | None, weights: str = "av
 def replace_weights(init: str, transformer_folder: str, out: str) -> None:
     """A copy of the checkpoint `init` in `out` (may be the same folder) with the averaged weights of a training."""
     average = torch.load(os.path.join(transformer_folder, "transformer.pt"), map_location="cpu")["average"]
+    if os.path.realpath(init) != os.path.realpath(out):
+        shutil.copytree(init, out, dirs_exist_ok=True)
     for name, path in WEIGHTS.items():
         with safe_open(os.path.join(init, path), "pt") as file:
             metadata = file.metadata()
@@ -72,8 +74,6 @@ def replace_weights(init: str, transformer_folder: str, out: str) -> None:
         assert not unused, f"{path} has no place for {unused}"
         for key, value in new.items():
             assert value.shape == old[key].shape, f"{path}: {key} is {tuple(old[key].shape)}, trained {tuple(value.shape)}"
-        if os.path.realpath(init) != os.path.realpath(out):
-            shutil.copytree(init, out, dirs_exist_ok=True)
         save_file(new, os.path.join(out, path), metadata)
         os.chmod(os.path.join(out, path), 0o644)
 

@@ -34,7 +34,6 @@ VideoSink::~VideoSink() {
 }
 
 void VideoSink::push(const at::Tensor& latents) {
-  if (first_latents_s_ == 0) first_latents_s_ = watch_.seconds();
   const at::Tensor copy = latents.to(at::kCPU, at::kFloat).clone();
   if (!options_.latents_path.empty()) save_piece(copy);
   const std::lock_guard lock(mutex_);

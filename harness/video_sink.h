@@ -41,9 +41,6 @@ class VideoSink final : public LatentsSink {
   /// Decodes what is left and completes the files. Throws what went wrong in the decoding thread.
   void finish();
 
-  /// Seconds from the sink's making, or from restart_clock(), to the first latents; 0 before.
-  double first_latents_s() const { return first_latents_s_; }
-  void restart_clock() { watch_ = Stopwatch(); }
   /// Seconds spent decoding (and measuring and writing).
   double decode_s() const { return decode_s_; }
   int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
@@ -62,8 +59,7 @@ class VideoSink final : public LatentsSink {
   std::vector<std::filesystem::path> latents_pieces_;
   int64_t frames_written_ = 0;
 
-  Stopwatch watch_;
-  double first_latents_s_ = 0, decode_s_ = 0;
+  double decode_s_ = 0;
   int64_t decode_peak_bytes_ = 0;
 
   std::mutex mutex_;

@@ -15,6 +15,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr size_t kLongestInName = 40;  // a prompt would make names of files longer than file systems take
+
 // What the flags say, with the model's defaults as far as they can be had: a wrong flag may be why the point failed.
 GenerateOptions options_of(const Point& point) {
   GenerateOptions options;
@@ -53,7 +55,7 @@ std::set<std::string> varied_flags(const Experiment& experiment) {
 fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied, const char* extension) {
   std::string name = point.flags.at("strategy");
   for (const auto& [flag, value] : point.flags)
-    if (varied.contains(flag)) name += "_" + flag + "-" + value;
+    if (varied.contains(flag)) name += "_" + flag + "-" + (value.size() <= kLongestInName ? value : text_hash(value));
   for (char& c : name)
     if (c == '/' || c == ' ') c = '-';
   return fs::path(folder) / (name + extension);

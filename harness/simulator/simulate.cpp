@@ -58,6 +58,7 @@ Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& repl
                        {"devices_per_node", cluster.devices_per_node},
                        {"device", cluster.device_name},
                        {"device_memory_bytes", cluster.device_memory_bytes},
+                       {"device_reserved_bytes", cluster.device_reserved_bytes},
                        {"efficiency", cluster.efficiency.basis},
                        {"file_hash", text_hash(read_file(cluster.file))}};
   for (const char* field : {"text_encode_s", "load_s", "decode_s", "total_s", "text_peak_memory_bytes",

@@ -8,8 +8,10 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "harness/results.h"
+#include "harness/strategies.h"
 #include "runtime/errors.h"
 
 namespace dualparal {
@@ -76,10 +78,17 @@ std::string ResultGroup::size() const { return text("height") + "x" + text("widt
 std::string ResultGroup::machine() const { return machine_of(first); }
 
 std::string ResultGroup::options() const {
+  OptionValues defaults;
+  for (const StrategyEntry& entry : strategies())
+    if (entry.name == text("strategy"))
+      for (const OptionSpec& spec : entry.options) defaults[spec.name] = spec.default_value;
   std::vector<std::string> parts;
   if (first.contains("options"))
-    for (const auto& [name, value] : first["options"].items())
-      parts.push_back(name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
+    for (const auto& [name, value] : first["options"].items()) {
+      const std::string chosen = value.is_string() ? value.get<std::string>() : value.dump();
+      const auto found = defaults.find(name);
+      if (found == defaults.end() || found->second != chosen) parts.push_back(name + "=" + chosen);
+    }
   return fmt::format("{}", fmt::join(parts, " "));
 }
 
@@ -129,6 +138,20 @@ std::vector<Json> read_report_lines(const std::vector<fs::path>& files) {
   return records;
 }
 
+namespace {
+
+// What is compared stands together, in the order of the table of strategies: lines come in the order in which they were done.
+auto row_order(const ResultGroup& group) {
+  const auto number = [&](const char* field) {
+    return group.first.contains(field) && group.first[field].is_number() ? group.first[field].get<double>() : 0.0;
+  };
+  const auto& table = strategies();
+  const auto place = std::ranges::find(table, group.text("strategy"), &StrategyEntry::name) - table.begin();
+  return std::tuple(group.text("model"), group.size(), group.kind(), group.text("device"), number("frames"), number("steps"), place, number("world_size"));
+}
+
+}  // namespace
+
 std::vector<ResultGroup> group_results(const std::vector<Json>& records) {
   std::vector<ResultGroup> groups;
   std::map<std::string, size_t> index;
@@ -137,6 +160,7 @@ std::vector<ResultGroup> group_results(const std::vector<Json>& records) {
     if (is_new) groups.push_back({record, {}});
     if (record.value("status", "") == "ok") groups[place->second].ok.push_back(record);
   }
+  std::ranges::stable_sort(groups, {}, row_order);
   return groups;
 }
 

@@ -21,7 +21,7 @@ struct ResultGroup {
   std::string size() const;     ///< "480x832", height first
   /// The GPU's or the processor's name; empty of a simulation, and of a run on a GPU that did not come to its end.
   std::string machine() const;
-  std::string options() const;  ///< "block-frames=8 feature-cache=on"
+  std::string options() const;  ///< those that are not at their default: "block-frames=4 feature-cache=off"
   /// Empty, or why there are no figures: "failed: out of memory".
   std::string note() const;
   /// Values of a number in the runs that have it, by its JSON pointer ("/quality/drift").
@@ -35,7 +35,7 @@ struct ResultGroup {
 /// Error if there is none.
 std::vector<nlohmann::ordered_json> read_report_lines(const std::vector<std::filesystem::path>& files);
 
-/// In the order of the first line of each. Kinds, clusters, models, sizes, options, ... are never mixed.
+/// By model, kind and frames, strategies in the order of their table. Kinds, clusters, models, sizes, options, ... are never mixed.
 std::vector<ResultGroup> group_results(const std::vector<nlohmann::ordered_json>& records);
 
 }  // namespace dualparal

@@ -61,7 +61,7 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
   check(!bases.empty(), "--baseline {}: no result of it; there are results of {}", base, fmt::join(strategies, ", "));
 
   Table table{{"strategy", "options", "kind", "machine", "model", "size", "dtype", "ranks", "frames", "steps", "latency s",
-               "latency / base", "paper's", "memory MiB", "memory / base", "paper's", "note"}};
+               "latency / base", "paper's", "memory MiB", "memory / base", "paper's", "work / base", "note"}};
   for (const auto& key : order) {
     if (!bases.contains(key)) continue;
     const ResultGroup& of = *bases.at(key);
@@ -75,7 +75,7 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
                        group->text("dtype"), group->text("world_size"), group->text("frames"), group->text("steps"),
                        number(latency, 3), number(latency / figure(of, "/latency_s"), 2), headline ? kPaperLatency : "",
                        number(memory / (1 << 20), 1), number(memory / figure(of, "/peak_memory_bytes"), 2),
-                       headline ? kPaperMemory : "", note});
+                       headline ? kPaperMemory : "", number(figure(*group, "/flops") / figure(of, "/flops"), 2), note});
     }
   }
   return without_idle_columns(table, {"machine"});

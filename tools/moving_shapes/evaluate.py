@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=1234)
+    parser.add_argument("--validation", action="store_true",
+                        help="prompts of combinations that were trained on: for choosing steps and guidance")
     options = parser.parse_args()
     torch.set_num_threads(2)
     os.makedirs(options.out, exist_ok=True)
@@ -103,7 +105,8 @@ def main() -> None:
         result["vae_psnr_db"].update(mean=round(float(psnr.mean()), 2), lowest=round(float(psnr.min()), 2))
         print(json.dumps(result["vae_psnr_db"]), flush=True)
     if options.videos:
-        clips = data.sample(options.videos, torch.Generator().manual_seed(4242), held_out=True)
+        clips = data.sample(options.videos, torch.Generator().manual_seed(31337 if options.validation else 4242),
+                            held_out=not options.validation)
         prompts = clips.captions()
         _, real, decoded = reconstruct(pipeline.vae, clips, options.frames)
         result["real"], result["vae"] = summary(real, prompts), summary(decoded, prompts)
@@ -112,6 +115,7 @@ def main() -> None:
         result["seconds"] = round(time.time() - start, 1)
         result["generated"] = summary(videos, prompts)
         for name in ("real", "vae", "generated"):
+            result[name]["standard_error"] = round(float(np.std(result[name]["per_video"]) / len(prompts) ** 0.5), 4)
             print(name, json.dumps(result[name]), flush=True)
         contact_sheet(videos[:8], prompts[:8], os.path.join(options.out, f"contact_sheet-{options.frames}.png"))
         with open(os.path.join(options.out, f"prompts-{options.frames}.txt"), "w") as file:

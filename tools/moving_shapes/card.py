@@ -66,6 +66,9 @@ def minutes(log: list[dict]) -> float:
 
 def history(options) -> dict:
     """What training.json holds: steps and minutes of the VAE's stages, and the stages of the transformer's training."""
+    if not options.transformer:  # the weights are those that were there
+        with open(os.path.join(options.init, "training.json")) as file:
+            return json.load(file)
     log = read(os.path.join(options.transformer, "transformer_log.jsonl"))
     state = torch.load(os.path.join(options.transformer, "transformer.pt"), map_location="cpu")
     stage = dict(steps=state["step"], minutes=round(minutes(log)), clips=log[-1]["pool"], learning_rate=state.get("lr", 1.5e-3),
@@ -114,9 +117,12 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--vae")
     source.add_argument("--init")
-    for name in ("transformer", "evaluation", "out"):
+    parser.add_argument("--transformer")
+    for name in ("evaluation", "out"):
         parser.add_argument("--" + name, required=True)
     options = parser.parse_args()
+    if options.vae and not options.transformer:
+        parser.error("--vae needs --transformer")
     told = history(options)
     with open(os.path.join(options.out, "training.json"), "w") as file:
         json.dump(told, file, indent=1)

@@ -230,6 +230,11 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
     find_strategy(options.strategy).make(options.strategy_options)->parts(model.transformer_config(),
                                                                          {rank, world_size});
   }
+  if (!options.traces.empty()) {  // before the work, not after it
+    std::error_code why;
+    std::filesystem::create_directories(options.traces, why);
+    check(!why, "--traces {}: cannot make the folder: {}", options.traces, why.message());
+  }
   if (!runs) {
     const auto record = emulate(options);
     if (!options.result.empty()) append_line(options.result, record.dump());

@@ -16,12 +16,19 @@ namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
-// Options of several strategies can share a name; each is one flag.
-std::map<std::string, OptionSpec> all_strategy_options() {
-  std::map<std::string, OptionSpec> specs;
+// Options of several strategies can share a name: each is one flag, whose help says what it is to each of them.
+std::map<std::string, std::string> all_strategy_options() {
+  std::map<std::string, std::map<std::string, std::vector<std::string>>> strategies_by_help;  // by flag
   for (const auto& entry : strategies())
-    for (const auto& spec : entry.options) specs.emplace(spec.name, spec);
-  return specs;
+    for (const auto& spec : entry.options)
+      strategies_by_help[spec.name][fmt::format("{} [{}]", spec.help, spec.default_value)].push_back(entry.name);
+  std::map<std::string, std::string> flags;
+  for (const auto& [name, helps] : strategies_by_help) {
+    std::vector<std::string> texts;
+    for (const auto& [help, names] : helps) texts.push_back(fmt::format("{}: {}", fmt::join(names, ", "), help));
+    flags[name] = fmt::format("{}", fmt::join(texts, "; "));
+  }
+  return flags;
 }
 
 // What the folder of a model says about how to use it. No file: Wan 2.1's values for 480p.
@@ -53,6 +60,8 @@ void apply_model_defaults(GenerateOptions& options) {
 
 }  // namespace
 
+CLI::Validator positive_number() { return CLI::Range(int64_t{1}, int64_t{1} << 40, "a whole number from 1"); }
+
 void add_generate_options(CLI::App& app, GenerateOptions& o) {
   std::string group = "Model";
   const auto flag = [&](const std::string& name, auto& target, const std::string& help) {
@@ -68,18 +77,17 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
 
   group = "Strategy";
   flag("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
-  flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(CLI::PositiveNumber);
+  flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(positive_number());
   flag("--backend", o.backend, "how ranks exchange tensors: gloo (TCP, through host memory) or nccl (one GPU per rank)")->capture_default_str();
   flag("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   flag("--mode", o.mode, "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
        "trace: with shapes alone, no weights and no arithmetic")->capture_default_str();
-  flag("--world-size", o.world_size, "ranks of an emulated or traced run")->capture_default_str()->check(CLI::PositiveNumber);
-  for (const auto& [name, spec] : all_strategy_options())
+  flag("--world-size", o.world_size, "ranks of an emulated or traced run")->capture_default_str()->check(positive_number());
+  for (const auto& [name, help] : all_strategy_options())
     app.add_option_function<std::string>(
-           "--" + name, [&o, name = name](const std::string& value) { o.strategy_options[name] = value; },
-           fmt::format("{} [{}]", spec.help, spec.default_value))
+           "--" + name, [&o, name = name](const std::string& value) { o.strategy_options[name] = value; }, help)
         ->group(group);
 
   group = "Video";
@@ -138,7 +146,9 @@ void resolve_generate_options(GenerateOptions& o) {
                                       {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline},
                                       {"--reference-latents", o.reference_latents}})
       check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, o.mode);
-    check_usage(o.mode == "trace" || o.device == "cpu" || o.device.starts_with("cuda"), "--device: expected cpu or cuda");
+    // Tracing opens no device, so nothing else would refuse a wrong name.
+    check_usage(o.device == "cpu" || o.device == "cuda" || o.device.starts_with("cuda:"),
+                "--device: expected cpu, cuda or cuda:K, got '{}'", o.device);
   }
   check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);

@@ -10,6 +10,7 @@
 
 namespace CLI {
 class App;
+class Validator;
 }
 
 namespace dualparal {
@@ -52,6 +53,9 @@ struct GenerateOptions {
   int64_t warmup_steps = 0;
   bool quiet = false;
 };
+
+/// For flags: a whole number from 1.
+CLI::Validator positive_number();
 
 /// Declares every flag, in groups, with units and defaults, on `app`.
 void add_generate_options(CLI::App& app, GenerateOptions& options);

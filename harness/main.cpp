@@ -50,7 +50,7 @@ int run(int argc, char** argv) {
   bench->add_option("experiment", bench_options.experiment, "YAML file, see configs/experiments/")->required();
   bench->add_option("--output", bench_options.output, "folder for the results [results/<name>]");
   bench->add_option("--jobs", bench_options.jobs, "points of an experiment of traces at the same time [processors]")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   bench->add_flag("--retry-failed", bench_options.retry_failed, "run failed points again");
   bench->add_flag("--quiet", bench_options.quiet, "no progress");
 
@@ -73,8 +73,8 @@ int run(int argc, char** argv) {
   simulate->add_option("traces", simulate_options.traces, "folder that `generate --traces` wrote")->required();
   simulate->add_option("--cluster", simulate_options.clusters, "YAML files, see configs/clusters/")->required();
   simulate->add_option("--compute", simulate_options.compute,
-                       "model: from the traced work and the cluster's rates; measured: as the traces' clocks say "
-                       "[measured if they have times]");
+                       "model: from the traced work and the cluster's rates; measured: as the traces' clocks say, on the "
+                       "device that they come from")->capture_default_str();
   simulate->add_option("--result", simulate_options.result, "file to which the result line (JSON) is appended");
   simulate->add_option("--timeline", simulate_options.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
   simulate->add_flag("--quiet", simulate_options.quiet, "no summary");

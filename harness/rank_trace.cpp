@@ -96,8 +96,9 @@ RankTrace RankTrace::from_text(const std::string& text) {
 
 void write_traces(const fs::path& dir, const std::vector<RankTrace>& traces, const nlohmann::ordered_json& run) {
   fs::create_directories(dir);
+  fs::remove(dir / "run.json");  // first: a set that is not whole is none
   for (const auto& file : fs::directory_iterator(dir))
-    if (file.path().filename().string().starts_with("rank_")) fs::remove(file.path());
+    if (file.path().filename().string().starts_with("rank_") && file.path().extension() == ".jsonl") fs::remove(file.path());
   for (size_t rank = 0; rank < traces.size(); ++rank) write_file(rank_file(dir, rank), traces[rank].to_text());
   write_file(dir / "run.json", run.dump(1) + "\n");
 }

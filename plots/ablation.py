@@ -28,18 +28,19 @@ COLUMNS = 2
 
 
 def ablations(panel: Panel) -> list[tuple[str, int, int, list[tuple[dict, Point]]]]:
-    """(strategy, world size, frames, rows) wherever a strategy ran with several choices of options; a row is the
-    options that differ, and the runs."""
+    """(strategy, world size, frames, rows) wherever a strategy ran with several choices of options, at the greatest length
+    at which it did; a row is the options that differ, and the runs."""
     found = []
     for strategy in dict.fromkeys(s.strategy for s in panel.series):
         for ranks in sorted({s.world_size for s in panel.series if s.strategy == strategy}):
             series: list[Series] = [s for s in panel.series if (s.strategy, s.world_size) == (strategy, ranks)]
-            for frames in sorted({f for s in series for f in s.points}):
+            for frames in sorted({f for s in series for f in s.points}, reverse=True):
                 ran = [s for s in series if frames in s.points and s.points[frames].ok]
                 if len(ran) > 1:
                     options = [s.options for s in ran]
                     found.append((strategy, ranks, frames,
                                   [(differing_options(s.options, options), s.points[frames]) for s in ran]))
+                    break
     return found
 
 

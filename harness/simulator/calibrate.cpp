@@ -194,14 +194,17 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   result.median_error = median(errors);
 
   MessageTimes messages;
-  for (const TraceSet& set : sets) add_messages(set, messages);
+  std::vector<TraceSet> together;  // emulated ranks send nothing and share no clock
+  for (const TraceSet& set : sets)
+    if (set.run.value("kind", "measured") == "measured") together.push_back(set);
+  for (const TraceSet& set : together) add_messages(set, messages);
   result.messages = static_cast<int64_t>(messages.posting.size());
   if (messages.amounts.size() > 1) {
     const auto link = fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
     c.message_s = median(messages.posting);
     c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
     if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
-    c.message_byte_s = fit_message_byte_s(sets, c, dtype);
+    c.message_byte_s = fit_message_byte_s(together, c, dtype);
   }
   c.efficiency.basis = fmt::format("calibrated in {} on {} computations and {} messages of {} runs; median error of a "
                                    "computation {:.1f} %",

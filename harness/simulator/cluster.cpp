@@ -4,6 +4,8 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 #include <set>
 
 #include "runtime/errors.h"
@@ -83,6 +85,8 @@ class ClusterReader {
     cluster.device_name = text(node, "name");
     cluster.device_memory_bytes = std::llround(number(node, "memory_bytes", 0));
     cluster.device_reserved_bytes = std::llround(number(node, "reserved_bytes", 0));
+    check(cluster.device_reserved_bytes <= cluster.device_memory_bytes, "{}: 'reserved_bytes' {} of 'memory_bytes' {}",
+          at(node), cluster.device_reserved_bytes, cluster.device_memory_bytes);
     cluster.memory_bytes_per_s = number(node, "memory_bytes_per_s");
     const YAML::Node rates = required(node, "flops_per_s");
     expect_keys(rates, {"fp32", "bf16", "fp16"});
@@ -99,7 +103,7 @@ class ClusterReader {
           "{}: 'basis' expected 'assumed ...' or 'calibrated ...'", at(node["basis"]));
     e.matmul = number(node, "matmul");
     e.attention = number(node, "attention");
-    e.convolution = number(node, "convolution", 1);
+    e.convolution = node["convolution"] ? number(node, "convolution") : 1;
     e.memory = number(node, "memory");
     e.operation_s = number(node, "operation_s", 0);
     if (node["operation_overlaps"])

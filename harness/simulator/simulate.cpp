@@ -2,6 +2,7 @@
 #include "harness/simulator/simulate.h"
 
 #include <algorithm>
+#include <set>
 
 #include "harness/provenance.h"
 #include "harness/rank_figures.h"
@@ -33,14 +34,15 @@ std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& 
 }
 
 ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
-  const bool timed = std::all_of(traces.ranks.begin(), traces.ranks.end(), [](const RankTrace& r) { return r.timed; });
-  const std::string compute = options.compute.empty() ? (timed ? "measured" : "model") : options.compute;
-  check_usage(compute == "model" || compute == "measured", "--compute: expected model or measured, got '{}'", compute);
-  check(compute == "model" || timed, "--compute measured: {} was traced without times; only model is possible",
-        options.traces.string());
-  if (compute == "measured") return [](const Event& event) { return event.end_s - event.begin_s; };
-  const auto counted = [](const RankTrace& rank) { return rank.work().operations > 0; };
-  check(std::all_of(traces.ranks.begin(), traces.ranks.end(), counted), "{}: a rank's trace holds no work to model",
+  check_usage(options.compute == "model" || options.compute == "measured", "--compute: expected model or measured, got '{}'",
+              options.compute);
+  const auto all = [&](auto&& has) { return std::all_of(traces.ranks.begin(), traces.ranks.end(), has); };
+  if (options.compute == "measured") {
+    check(all([](const RankTrace& rank) { return rank.timed; }),
+          "--compute measured: {} was traced without times; only model is possible", options.traces.string());
+    return [](const Event& event) { return event.end_s - event.begin_s; };
+  }
+  check(all([](const RankTrace& rank) { return rank.work().operations > 0; }), "{}: a rank's trace holds no work to model",
         options.traces.string());
   return [&cluster, dtype = traces.run["dtype"].get<std::string>()](const Event& event) {
     return cluster.compute_seconds(event.work, dtype);
@@ -49,10 +51,12 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
 
 }  // namespace
 
-Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster) {
+Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
+                      const std::string& compute) {
   Json record = traces.run;
   record["source_kind"] = record.at("kind");
   record["kind"] = "simulated";
+  record["compute"] = compute;
   record["cluster"] = {{"name", cluster.name},
                        {"nodes", cluster.nodes},
                        {"devices_per_node", cluster.devices_per_node},
@@ -77,24 +81,29 @@ namespace {
 
 void print_summary(const Json& record, const std::string& cluster) {
   const double latency = record["latency_without_memory_limit_s"];
-  fmt::print("simulated {} on {} ({} ranks, {} frames): {:.3f} s, first latents after {:.3f} s, idle {:.1f} %, peak memory "
-             "{:.2f} GiB\n",
-             record["strategy"].get<std::string>(), cluster, record["world_size"].get<int64_t>(),
-             record["frames"].get<int64_t>(), latency,
-             record["first_block_s"].is_null() ? latency : record["first_block_s"].get<double>(),
-             100 * record["bubble_ratio"].get<double>(), gib(record["peak_memory_bytes"].get<int64_t>()));
+  fmt::print("simulated {} on {} ({} ranks, {} frames): ", record["strategy"].get<std::string>(), cluster,
+             record["world_size"].get<int64_t>(), record["frames"].get<int64_t>());
+  if (record["status"] != "ok") fmt::print("does not fit into memory; would take ");
+  fmt::print("{:.3f} s", latency);
+  if (!record["first_block_s"].is_null()) fmt::print(", first latents after {:.3f} s", record["first_block_s"].get<double>());
+  fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * record["bubble_ratio"].get<double>(),
+             gib(record["peak_memory_bytes"].get<int64_t>()));
 }
 
 }  // namespace
 
 void run_simulate(const SimulateOptions& options) {
   std::vector<Cluster> clusters;
-  for (const auto& file : options.clusters) clusters.push_back(read_cluster(file));
+  std::set<std::string> names;
+  for (const auto& file : options.clusters) {
+    clusters.push_back(read_cluster(file));
+    check_usage(names.insert(clusters.back().name).second, "--cluster: two files describe a cluster '{}'", clusters.back().name);
+  }
   const TraceSet traces = read_traces(options.traces);
   std::string failure;
   for (const Cluster& cluster : clusters) {
     const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
-    const Json record = simulated_record(traces, replayed, cluster);
+    const Json record = simulated_record(traces, replayed, cluster, options.compute);
     if (!options.timeline.empty()) {
       std::filesystem::path file = options.timeline;
       if (clusters.size() > 1) file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());

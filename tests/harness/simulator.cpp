@@ -127,13 +127,13 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   TraceSet set{{{"kind", "traced"}, {"dtype", "fp32"}, {"world_size", 2}},
                {{.events = {compute(3)}, .peak_memory_bytes = int64_t{1} << 30},
                 {.events = {compute(3)}, .peak_memory_bytes = int64_t{2} << 30}}};
-  auto record = simulated_record(set, replay(set.ranks, cluster, given), cluster);
+  auto record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
   BOOST_TEST(record["status"] == "ok");
   BOOST_TEST(record["latency_s"].get<double>() == 3, tt::tolerance(1e-6));
   BOOST_TEST(record["kind"] == "simulated");
   BOOST_TEST(record["source_kind"] == "traced");
   set.ranks[1].peak_memory_bytes += 1 << 20;
-  record = simulated_record(set, replay(set.ranks, cluster, given), cluster);
+  record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
   BOOST_TEST(record["status"] == "failed");
   BOOST_TEST(record["error"].get<std::string>().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
   BOOST_TEST(record["latency_s"].is_null());

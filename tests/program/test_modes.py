@@ -111,6 +111,12 @@ def test_a_measured_run_calibrates_a_cluster_and_is_replayed(tmp_path):
     check_refused(run("calibrate", tmp_path, "--cluster", described, "--output", calibrated), {1}, ["run.json"])
 
 
+def test_emulated_ranks_calibrate_no_links(tmp_path):
+    line_of(tmp_path, *BLOCKS, "--mode", "emulate", "--world-size", 2, "--traces", tmp_path / "emulated")
+    done = run("calibrate", tmp_path / "emulated", "--cluster", ROOT / "configs/clusters/2x-cpu-core.yaml", "--output", tmp_path / "c.yaml")
+    assert done.returncode == 0 and "and 0 messages" in done.stdout, done.stdout + done.stderr
+
+
 EXPERIMENT = """
 name: traced
 mode: trace

@@ -29,9 +29,12 @@ class Track:
 
 
 def blocks(options: dict, frames: int, latent_frames: int | None) -> int | None:
-    """Blocks of frames that a strategy with `block-frames` cuts a video into."""
-    size = next((int(v) for k, v in options.items() if k.replace("_", "-") == "block-frames"), None)
-    return -(-(latent_frames or (frames + 2) // 4 + 1) // size) if size else None
+    """Blocks of frames that a strategy with `block-frames` cuts a video into: the first is `context-frames` longer."""
+    chosen = {k.replace("_", "-"): v for k, v in options.items()}
+    if "block-frames" not in chosen:
+        return None
+    size, context = int(chosen["block-frames"]), int(chosen.get("context-frames", 0))
+    return 1 + max(0, -(-((latent_frames or (frames + 2) // 4 + 1) - size - context) // size))
 
 
 def pipelines(panels: list[Panel]) -> dict[tuple, list[tuple[dict, float | None, str, float | None]]]:
@@ -106,7 +109,7 @@ def draw(settings: tuple, chosen: list[Track], axis: str):
                           linestyle="none"), kind) for kind in kinds]
     axes.legend(*zip(*marks), loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False,
                 columnspacing=1.2, handlelength=1.6, borderaxespad=0.1)
-    small = {"fontsize": 6} if max(map(len, texts)) > 48 else {}
+    small = {"fontsize": 5 if max(map(len, texts)) > 56 else 6} if max(map(len, texts)) > 48 else {}
     legend_below(figure, [line for line in axes.lines if line.get_label() in texts], texts, columns,
                  **small)
     return figure

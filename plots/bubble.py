@@ -109,9 +109,7 @@ def draw(settings: tuple, chosen: list[Track], axis: str):
                           linestyle="none"), kind) for kind in kinds]
     axes.legend(*zip(*marks), loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=4, frameon=False,
                 columnspacing=1.2, handlelength=1.6, borderaxespad=0.1)
-    small = {"fontsize": 5 if max(map(len, texts)) > 56 else 6} if max(map(len, texts)) > 48 else {}
-    legend_below(figure, [line for line in axes.lines if line.get_label() in texts], texts, columns,
-                 **small)
+    legend_below(figure, [line for line in axes.lines if line.get_label() in texts], texts, columns)
     return figure
 
 

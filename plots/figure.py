@@ -129,8 +129,12 @@ def heading(figure, axes, title: str, subtitle: str) -> None:
 
 
 def legend_below(figure, handles, labels: list[str], columns: int | None = None, **style) -> None:
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns or legend_columns(labels), frameon=False,
-                  columnspacing=1.2, borderaxespad=0.1, **{"handlelength": 2.4, **style})
+    columns = columns or legend_columns(labels)
+    # A letter is about 0.55 of the font's size wide; handles and gaps take about 30 points of each column.
+    room = figure.get_figwidth() * 72 / columns - 30
+    fitting = max(4.0, min(plt.rcParams["legend.fontsize"], room / (0.55 * max(map(len, labels), default=1))))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
+                  columnspacing=1.2, borderaxespad=0.1, **{"handlelength": 2.4, "fontsize": fitting, **style})
 
 
 def finish(figure, axes, strip, panel: Panel) -> None:

@@ -173,7 +173,9 @@ void resolve_generate_options(GenerateOptions& o) {
 }
 
 nlohmann::ordered_json to_json(const GenerateOptions& o) {
-  return {{"model", o.model},
+  // The project's own models by their place in it: the same on every machine.
+  const auto inside = fs::path(o.model).lexically_proximate(data_dir());
+  return {{"model", *inside.begin() == ".." ? o.model : inside.string()},
           {"random_weights", o.random_weights},
           {"strategy", o.strategy},
           {"strategy_options", o.strategy_options},

@@ -9,6 +9,7 @@
 #include "harness/generate_options.h"
 #include "harness/provenance.h"
 #include "harness/strategies.h"
+#include "harness/yaml_file.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
 
@@ -33,14 +34,7 @@ class Reader {
   }
 
   Experiment read() const {
-    YAML::Node root;
-    try {
-      root = YAML::LoadFile(file_);
-    } catch (const YAML::BadFile&) {
-      fail("{}: cannot read", file_);
-    } catch (const YAML::Exception& error) {
-      fail("{}:{}: not valid YAML: {}", file_, error.mark.line + 1, error.msg);
-    }
+    const YAML::Node root = load_yaml(file_);
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {"name", "title", "model", "mode", "device", "dtype", "repeat",
                                                "warmup", "videos", "timelines", "reference", "base", "sweep", "strategies", "skip",

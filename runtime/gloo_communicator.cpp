@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "runtime/errors.h"
+#include "runtime/with_peer.h"
 #include "runtime/nvtx.h"
 
 namespace dualparal {
@@ -13,21 +14,6 @@ namespace {
 
 using c10d::ProcessGroupGloo;
 using WorkHandle = c10::intrusive_ptr<c10d::Work>;
-
-std::string first_line(const char* text) {
-  const std::string all = text;
-  return all.substr(0, all.find('\n'));
-}
-
-// Says who was waited for; what Gloo says comes last.
-template <class Action>
-void with_peer(int64_t peer, const char* verb, Action&& action) {
-  try {
-    action();
-  } catch (const std::exception& error) {
-    throw PeerError(peer, fmt::format("{} rank {} failed: {}", verb, peer, first_line(error.what())));
-  }
-}
 
 class GlooTransfer final : public Transfer {
  public:

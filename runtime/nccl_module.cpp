@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "runtime/errors.h"
+#include "runtime/with_peer.h"
 
 namespace dualparal {
 namespace {
@@ -28,22 +29,6 @@ using WorkHandle = c10::intrusive_ptr<c10d::Work>;
 
 // Thread blocks of a message's kernel: links run at the same time as each other and as the layers.
 constexpr int kMaxThreadBlocks = 4;
-
-std::string first_line(const char* text) {
-  const std::string all = text;
-  return all.substr(0, all.find('\n'));
-}
-
-template <class Action>
-void with_peer(int64_t peer, const char* verb, Action&& action) {
-  try {
-    action();
-  } catch (const PeerError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw PeerError(peer, fmt::format("{} rank {} failed: {}", verb, peer, first_line(error.what())));
-  }
-}
 
 class NcclTransfer final : public Transfer {
  public:

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "harness/yaml_file.h"
 #include "runtime/errors.h"
 
 namespace dualparal {
@@ -18,14 +19,7 @@ class ClusterReader {
   explicit ClusterReader(const std::filesystem::path& file) : file_(file.string()) {}
 
   Cluster read() const {
-    YAML::Node root;
-    try {
-      root = YAML::LoadFile(file_);
-    } catch (const YAML::BadFile&) {
-      fail("{}: cannot read", file_);
-    } catch (const YAML::Exception& error) {
-      fail("{}:{}: not valid YAML: {}", file_, error.mark.line + 1, error.msg);
-    }
+    const YAML::Node root = load_yaml(file_);
     expect_keys(root, {"name", "description", "nodes", "devices_per_node", "device", "efficiency", "links", "sources"});
     Cluster cluster;
     cluster.file = file_;

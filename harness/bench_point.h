@@ -3,12 +3,12 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "harness/experiment.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -4,11 +4,11 @@
 
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "harness/experiment.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "model/wan_model.h"
+#include "runtime/json.h"
 
 namespace CLI {
 class App;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include "harness/generate_options.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -2,10 +2,10 @@
 // The flags of `dualparal generate`.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
+#include "runtime/json.h"
 #include "strategy/options.h"
 
 namespace CLI {

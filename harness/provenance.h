@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include <nlohmann/json.hpp>
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -2,10 +2,10 @@
 // What the ranks' events say: how each spent its time, and the timeline.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "harness/rank_trace.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "runtime/json.h"
 #include "runtime/recorder.h"
 
 namespace dualparal {

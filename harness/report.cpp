@@ -102,14 +102,19 @@ std::string explanation(const std::vector<ResultGroup>& groups) {
 std::string provenance_text(const std::vector<Json>& records) {
   std::set<std::string> lines;
   for (const auto& r : records) {
-    if (!r.contains("provenance")) continue;
+    if (!r.contains("provenance") || !r["provenance"].is_object()) continue;
     const auto& p = r["provenance"];
-    const auto& code = p["code"];
-    lines.insert(fmt::format(
-        "- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", p.value("date", "").substr(0, 10), p.value("cpu", ""),
-        p["gpu"].is_string() ? ", " + p["gpu"].get<std::string>() : "", p.value("cpu_threads", 0),
-        p.value("libtorch", ""), code["commit"].is_string() ? code["commit"].get<std::string>().substr(0, 12) : "unknown",
-        code["dirty"] == true ? " with uncommitted changes" : ""));
+    const auto text = [](const Json& object, const char* key, const char* otherwise) {
+      const Json found = object.is_object() && object.contains(key) ? object[key] : Json();
+      return found.is_string() ? found.get<std::string>() : otherwise;
+    };
+    const Json code = p.contains("code") ? p["code"] : Json();
+    const bool dirty = code.is_object() && code.contains("dirty") && code["dirty"] == true;
+    const std::string gpu = text(p, "gpu", "");
+    lines.insert(fmt::format("- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text(p, "date", "?").substr(0, 10),
+                             text(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0),
+                             text(p, "libtorch", "?"), text(code, "commit", "unknown").substr(0, 12),
+                             dirty ? " with uncommitted changes" : ""));
   }
   return fmt::format("{}\n", fmt::join(lines, "\n"));
 }

@@ -2,10 +2,10 @@
 // The fields of a result line that come from what the ranks did, and from formulas.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "harness/rank_trace.h"
+#include "runtime/json.h"
 #include "strategy/strategy.h"
 
 namespace dualparal {

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "harness/generate_options.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

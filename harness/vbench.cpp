@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "harness/results.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;

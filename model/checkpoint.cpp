@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/checkpoint.h"
 
-#include <nlohmann/json.hpp>
-
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;

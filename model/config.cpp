@@ -149,9 +149,9 @@ SchedulerConfig read_scheduler_config(const std::filesystem::path& file) {
 void check_model_index(const std::filesystem::path& model_dir) {
   check(std::filesystem::is_directory(model_dir), "--model {}: no such folder", model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
-  check(reader.required<std::string>("_class_name") == "WanPipeline",
-        "{}: '_class_name' expected \"WanPipeline\", got {}", reader.file().string(),
-        reader.json()["_class_name"].dump());
+  const auto class_name = reader.required<std::string>("_class_name");
+  check(class_name == "WanPipeline", "{}: '_class_name' expected \"WanPipeline\", got \"{}\"", reader.file().string(),
+        class_name);
   const auto expect = [&](const std::string& part, std::initializer_list<const char*> classes) {
     const auto value = reader.required<std::vector<std::string>>(part);
     check(value.size() == 2 && std::find(classes.begin(), classes.end(), value[1]) != classes.end(),

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

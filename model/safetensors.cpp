@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 namespace {

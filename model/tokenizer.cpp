@@ -3,11 +3,10 @@
 
 #include <sentencepiece_processor.h>
 
-#include <nlohmann/json.hpp>
-
 #include "model/prompt_cleaning.h"
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 // libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes here.
 // The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller

@@ -7,10 +7,10 @@
 #include <csignal>
 #include <cstring>
 #include <new>
-#include <nlohmann/json.hpp>
 
 #include "runtime/errors.h"
 #include "runtime/files.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 namespace {

@@ -13,7 +13,6 @@
 // The sampler's other settings come from MODEL_DIR/scheduler/scheduler_config.json.
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "model/prompt_cleaning.h"
 #include "model/safetensors.h"
@@ -21,6 +20,7 @@
 #include "model/wan_model.h"
 #include "runtime/device.h"
 #include "runtime/errors.h"
+#include "runtime/json.h"
 #include "strategy/local_attention.h"
 
 namespace dualparal {

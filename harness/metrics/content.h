@@ -7,9 +7,10 @@
 #include <ATen/ATen.h>
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -5,7 +5,6 @@
 
 #include <ATen/ATen.h>
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "harness/metrics/content.h"
 #include "harness/metrics/drift.h"
 #include "harness/metrics/repetition.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

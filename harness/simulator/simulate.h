@@ -2,12 +2,12 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "harness/rank_trace.h"
 #include "harness/simulator/cluster.h"
+#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/checkpoint.h"
 
-#include <nlohmann/json.hpp>
-
 #include "runtime/files.h"
+#include "runtime/json.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config.h"
 
-#include <nlohmann/json.hpp>
-
 #include "model/config_reader.h"
 #include "model/wan_model.h"
+#include "runtime/json.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {

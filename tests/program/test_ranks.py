@@ -351,8 +351,8 @@ def test_mpirun_starts_ranks(tmp_path):
 
 def test_variables_of_srun_make_ranks(tmp_path):
     # As srun does it for a step of two tasks on one node.
-    script = ('trap "kill 0" TERM; for r in 0 1; do SLURM_PROCID=$r SLURM_LOCALID=$r "$@" & done; '
-              'wait -n && wait -n')
+    script = ('trap "kill 0" TERM; tasks=; for r in 0 1; do SLURM_PROCID=$r SLURM_LOCALID=$r "$@" & tasks="$tasks $!"; '
+              'done; for task in $tasks; do wait $task || exit; done')
     check_launched(["bash", "-c", script, "srun"], tmp_path, SLURM_STEP_NUM_TASKS="2", SLURM_STEP_TASKS_PER_NODE="2",
                    SLURM_JOB_ID=str((free_port() - 20000) % 40000), SLURM_STEP_ID="0", TORCH_CPP_LOG_LEVEL="ERROR")
 

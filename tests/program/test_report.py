@@ -98,6 +98,14 @@ def test_a_point_that_was_run_again_counts_once(tmp_path):
     assert [(r["strategy"], r["n"]) for r in rows] == [("ring", "1"), ("dualparal", "1")]
 
 
+@pytest.mark.parametrize("provenance", [{}, {"code": None}, {"gpu": None}, {"code": {"commit": None, "dirty": None}},
+                                        {"cpu": 3, "date": "2025"}, "a text", None])
+def test_a_line_that_says_little_of_where_it_comes_from_is_reported(tmp_path, provenance):
+    done, (rows,), _ = report(tmp_path, [line(provenance=provenance)])
+    assert done.returncode == 0, done.stderr
+    assert rows[0]["latency s"] == "10.000"
+
+
 EXPERIMENT = """
 name: tiny
 videos: {no-decode: "false"}

@@ -24,18 +24,25 @@ namespace {
 // The device that ranks compute on; for shapes alone, told which device's kernels are meant.
 at::Device compute_device(const GenerateOptions& options) {
   if (options.mode == "emulate") return parse_device(options.device);
-  set_traced_device(options.device.starts_with("cuda") ? at::kCUDA : at::kCPU);
+  set_traced_device(named_device(options.device).type());
   count_meta_memory();
   register_meta_kernels();
   return at::kMeta;
 }
 
-// Of the right shape: the latents have no meaning anyhow.
-void set_prompt(Request& request, const WanModel& model, const at::Device& device) {
-  const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
-  request.prompt_embeds = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
-                                           : at::randn(shape, at::detail::createCPUGenerator(request.seed));
-  request.negative_prompt_embeds = request.prompt_embeds;
+// Embeddings of the file, or noise of a prompt's shape: the latents have no meaning anyhow, as ranks hear nothing of each
+// other.
+void set_prompt(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  const int64_t text_dim = model.transformer_config().text_dim;
+  PromptEmbeds embeds;
+  if (!options.prompt_embeds.empty())
+    embeds = read_prompt_embeds(options, text_dim);
+  else
+    embeds.prompt = at::randn({1, model.text_tokens(), text_dim}, at::detail::createCPUGenerator(request.seed));
+  if (!embeds.negative.defined()) embeds.negative = embeds.prompt;
+  const auto placed = [&](const at::Tensor& tensor) { return device.is_meta() ? at::empty_like(tensor, device) : tensor; };
+  request.prompt_embeds = placed(embeds.prompt);
+  request.negative_prompt_embeds = placed(embeds.negative);
 }
 
 }  // namespace
@@ -50,7 +57,7 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   const auto strategy = find_strategy(options.strategy).make(options.strategy_options);
   const Placement placement{device, parse_dtype(options.dtype)};
   Request request = make_request(options, model);
-  set_prompt(request, model, device);
+  set_prompt(request, options, model, device);
   if (shapes_only)  // noise without memory
     request.initial_noise = at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
                                 .expand({1, request.channels, request.latent_frames, request.latent_height,

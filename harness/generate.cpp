@@ -69,14 +69,6 @@ int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnv
   return std::max<int64_t>(1, std::thread::hardware_concurrency() / environment->local_world_size);
 }
 
-PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
-  const std::vector<int64_t> shape{1, -1, text_dim};
-  PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
-  if (*options.guidance_scale > 1)
-    embeds.negative = read_tensor(options.prompt_embeds, "negative_prompt_embeds", shape);
-  return embeds;
-}
-
 // The time and memory of one phase on a device.
 struct Phase {
   explicit Phase(const at::Device& device) : device(device) {

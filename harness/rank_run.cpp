@@ -53,6 +53,14 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   return request;
 }
 
+PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
+  const std::vector<int64_t> shape{1, -1, text_dim};
+  PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
+  if (*options.guidance_scale > 1)
+    embeds.negative = read_tensor(options.prompt_embeds, "negative_prompt_embeds", shape);
+  return embeds;
+}
+
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder, LatentsSink& sink,
                     const std::function<void()>& before_denoising) {
   const at::Device device = run.placement.device;

@@ -15,6 +15,9 @@ namespace dualparal {
 /// What is to be generated, but for the prompt.
 Request make_request(const GenerateOptions& options, const WanModel& model);
 
+/// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
+PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
+
 struct RankRun {
   const GenerateOptions& options;
   const WanModel& model;

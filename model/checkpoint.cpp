@@ -47,7 +47,8 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
       return;
     }
   }
-  fail("{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json", dir_.string(),
+  fail("{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json (--random-weights does "
+       "without)", dir_.string(),
        kStems[0], kStems[1]);
 }
 

@@ -147,7 +147,7 @@ SchedulerConfig read_scheduler_config(const std::filesystem::path& file) {
 }
 
 void check_model_index(const std::filesystem::path& model_dir) {
-  check(std::filesystem::is_directory(model_dir), "--model {}: no such folder", model_dir.string());
+  check(std::filesystem::is_directory(model_dir), "{}: no such folder for a model", model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
   const auto class_name = reader.required<std::string>("_class_name");
   check(class_name == "WanPipeline", "{}: '_class_name' expected \"WanPipeline\", got \"{}\"", reader.file().string(),

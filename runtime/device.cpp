@@ -41,7 +41,7 @@ void load_cuda_backend() {
   });
 }
 
-at::Device parse_device(const std::string& name) {
+at::Device named_device(const std::string& name) {
   const bool is_cuda = name == "cuda" || name.starts_with("cuda:");
   check_usage(name == "cpu" || is_cuda, "--device: expected cpu, cuda or cuda:K, got '{}'", name);
   if (!is_cuda) return at::kCPU;
@@ -52,10 +52,16 @@ at::Device parse_device(const std::string& name) {
                 "--device: expected cuda:K with a device number K, got '{}'", name);
     index = std::stoi(digits);
   }
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+at::Device parse_device(const std::string& name) {
+  const at::Device device = named_device(name);
+  if (!device.is_cuda()) return device;
   load_cuda_backend();
   const auto count = at::detail::getCUDAHooks().deviceCount();
-  check(index < count, "--device {}: this machine has {} CUDA device(s)", name, count);
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  check(device.index() < count, "--device {}: this machine has {} CUDA device(s)", name, count);
+  return device;
 }
 
 at::ScalarType parse_dtype(const std::string& name) {

@@ -11,7 +11,10 @@ namespace dualparal {
 /// Loads LibTorch's CUDA backend, once per process. Error if it cannot be loaded.
 void load_cuda_backend();
 
-/// "cpu", "cuda" or "cuda:K". Asking for a CUDA device loads LibTorch's CUDA backend (once per process).
+/// The device that "cpu", "cuda" or "cuda:K" names, there or not. UsageError for any other name.
+at::Device named_device(const std::string& name);
+
+/// The same, there: asking for a CUDA device loads LibTorch's CUDA backend (once per process).
 /// Throws Error when the backend or the device is not there.
 at::Device parse_device(const std::string& name);
 

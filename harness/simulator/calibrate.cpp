@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "harness/simulator/replay.h"
 #include "runtime/errors.h"
@@ -87,6 +88,37 @@ std::array<double, N> fit_relative(const std::vector<std::array<double, N>>& amo
       if (scale[i] > 0) row[i] /= scale[i];
   auto x = fit(rows, weights);
   for (size_t i = 0; i < N; ++i) x[i] = scale[i] > 0 ? x[i] / scale[i] : 0;
+  return x;
+}
+
+// What Cluster::compute_seconds makes of a computation.
+double modelled(const std::array<double, kTerms>& x, const std::array<double, kTerms>& amount, bool overlaps) {
+  double device = 0;
+  for (size_t i = 0; i + 1 < kTerms; ++i) device += x[i] * amount[i];
+  const double host = x[kTerms - 1] * amount[kTerms - 1];
+  return overlaps ? std::max(device, host) : device + host;
+}
+
+// Where operations are started ahead, a computation tells of the device or of the host, whichever took longer: which one
+// is settled in turns with the fit, until no computation changes sides.
+std::array<double, kTerms> fit_computations(const std::vector<std::array<double, kTerms>>& amounts,
+                                            const std::vector<double>& seconds, const std::vector<double>& weights,
+                                            bool overlaps) {
+  auto x = fit_relative(amounts, seconds, weights);
+  if (!overlaps) return x;
+  constexpr int kRounds = 50;
+  std::vector<bool> by_host, before;
+  for (int round = 0; round < kRounds && (round == 0 || by_host != before); ++round) {
+    before = std::exchange(by_host, {});
+    auto rows = amounts;
+    for (auto& row : rows) {
+      std::array<double, kTerms> host{};
+      host[kTerms - 1] = std::exchange(row[kTerms - 1], 0.0);
+      by_host.push_back(x[kTerms - 1] * host[kTerms - 1] > modelled(x, row, true));
+      if (by_host.back()) row = host;
+    }
+    x = fit_relative(rows, seconds, weights);
+  }
   return x;
 }
 
@@ -175,7 +207,8 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
     seconds.push_back(s.seconds);
     weights.push_back(s.weight);
   }
-  const auto x = fit_relative(amounts, seconds, weights);
+  const bool overlaps = base.efficiency.operation_overlaps;
+  const auto x = fit_computations(amounts, seconds, weights, overlaps);
   Cluster& c = result.cluster;
   const auto rate = base.flops_per_s.find(dtype);
   check(rate != base.flops_per_s.end(), "{}: device.flops_per_s has no {}", base.file, dtype);
@@ -183,12 +216,10 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   const auto share = [](double per_unit, double peak) { return per_unit > 0 ? 1 / (per_unit * peak) : 100.0; };
   c.efficiency = {.basis = "", .matmul = share(x[0], rate->second), .attention = share(x[1], rate->second),
                   .convolution = share(x[2], rate->second), .memory = share(x[3], base.memory_bytes_per_s),
-                  .operation_s = x[4], .operation_overlaps = false};
+                  .operation_s = x[4], .operation_overlaps = overlaps};
   std::vector<double> errors;
   for (const Sample& s : samples) {
-    double modelled = 0;
-    for (size_t i = 0; i < kTerms; ++i) modelled += x[i] * s.amount[i];
-    errors.push_back(std::abs(modelled - s.seconds) / s.seconds);
+    errors.push_back(std::abs(modelled(x, s.amount, overlaps) - s.seconds) / s.seconds);
     result.computations += std::llround(s.weight / s.seconds);
   }
   result.median_error = median(errors);

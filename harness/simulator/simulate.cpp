@@ -24,10 +24,16 @@ std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& 
   const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
   for (int64_t device = 0; device < cluster.devices(); ++device) {
     int64_t needed = 0;
-    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) needed += traces[rank].peak_memory_bytes;
+    std::vector<size_t> ranks;
+    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
+      needed += traces[rank].peak_memory_bytes;
+      ranks.push_back(rank);
+    }
     if (needed > available)
-      return fmt::format("out of memory: rank {} needs {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
-                         device, gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
+      return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
+                         ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])
+                                           : fmt::format("ranks {} on one device need", fmt::join(ranks, ", ")),
+                         gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
                          gib(cluster.device_reserved_bytes));
   }
   return "";

@@ -138,11 +138,23 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   BOOST_TEST(record["error"].get<std::string>().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
   BOOST_TEST(record["latency_s"].is_null());
   BOOST_TEST(record["latency_without_memory_limit_s"].get<double>() == 3, tt::tolerance(1e-6));
+
+  // Both ranks on one device.
+  set.ranks[1].peak_memory_bytes = int64_t{1} << 30;
+  cluster.devices_per_node = 1;
+  BOOST_TEST(simulated_record(set, set.ranks, cluster, "measured")["status"] == "ok");
+  set.ranks[0].peak_memory_bytes += 1 << 20;
+  record = simulated_record(set, set.ranks, cluster, "measured");
+  BOOST_TEST(record["error"].get<std::string>().starts_with(
+      "out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
 }
 
-BOOST_AUTO_TEST_CASE(calibration_finds_the_rates_that_made_the_times) {
-  Cluster real = instant(2);
-  real.efficiency = {.basis = "assumed", .matmul = 0.8, .attention = 0.5, .convolution = 1, .memory = 0.25, .operation_s = 2e-6};
+// Operations add to the device's time, or go on beside it and last longer in some computations.
+BOOST_DATA_TEST_CASE(calibration_finds_the_rates_that_made_the_times, data::make({false, true}), overlaps) {
+  Cluster base = instant(2), real = instant(2);
+  base.efficiency.operation_overlaps = overlaps;
+  real.efficiency = {.basis = "assumed", .matmul = 0.8, .attention = 0.5, .convolution = 1, .memory = 0.25,
+                     .operation_s = overlaps ? 2e-5 : 2e-6, .operation_overlaps = overlaps};
   std::vector<TraceSet> sets;
   for (int64_t frames : {4, 9, 17, 30}) {
     sets.push_back({{{"dtype", "fp32"}}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
@@ -156,8 +168,10 @@ BOOST_AUTO_TEST_CASE(calibration_finds_the_rates_that_made_the_times) {
       }
     }
   }
-  const Calibration found = calibrate(sets, instant(2));
+  const Calibration found = calibrate(sets, base);
   BOOST_TEST(found.median_error < 0.01);
+  BOOST_TEST(found.cluster.efficiency.operation_overlaps == overlaps);
+  BOOST_TEST(found.cluster.efficiency.operation_s == real.efficiency.operation_s, tt::tolerance(0.05));
   for (const RankTrace& rank : sets[1].ranks)
     for (const Event& e : rank.events)
       if (e.kind == Kind::kCompute && e.work.flops() > 0)

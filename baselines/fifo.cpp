@@ -2,6 +2,7 @@
 #include "baselines/fifo.h"
 
 #include <algorithm>
+#include <map>
 
 #include "runtime/errors.h"
 #include "runtime/nvtx.h"
@@ -60,14 +61,18 @@ class Fifo final : public Strategy {
             2 * work.hidden_bytes(static_cast<double>(window * work.frame_tokens))};
   }
 
+  std::vector<Link> links(const Request& request, int64_t world_size) const override {
+    const int64_t steps = request.num_inference_steps;
+    return neighbour_links(active_ranks(queue_windows(steps, window_of(steps), lookahead_), world_size));
+  }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Transformer& model = context.transformer;
     const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
     const int64_t steps = schedule.steps(), window = window_of(steps), seen = lookahead_ ? window / 2 : 0;
     const auto windows = queue_windows(steps, window, lookahead_);
-    const int64_t active = std::min<int64_t>(context.comm.world_size(), static_cast<int64_t>(windows.size()));
+    const int64_t active = active_ranks(windows, context.comm.world_size());
     const int64_t rank = context.comm.rank();
-    context.comm.connect(neighbour_links(active));
     const int64_t all = iterations(request.latent_frames, steps, window);
     const TextContext text = model.text_context(guidance_batch(request));
     LocalAttention attention;
@@ -78,17 +83,16 @@ class Fifo final : public Strategy {
     const std::vector<QueueWindow> own(windows.begin() + held.begin, windows.begin() + held.end);
     const Share updated{own.front().updated.begin, own.back().updated.end};
     Slots queue = first_queue(request, schedule, opening, {updated.begin - seen, updated.end});
-    std::vector<TimeConditioning> times;
-    for (const QueueWindow& one : own) times.push_back(time_of(model, schedule, one.input));
+    const std::vector<WindowPlan> plans = make_plans(request, model, schedule, own);
 
     Exchange exchange(context.comm, context.recorder);
     for (int64_t iteration = 0; iteration < all; ++iteration) {
       const NvtxRange range("iteration {}", iteration);
       std::vector<at::Tensor> next;  // of the updated slots
-      for (size_t w = 0; w < own.size(); ++w) {
+      for (size_t w = 0; w < plans.size(); ++w) {
         const WorkLabel label{held.begin + static_cast<int64_t>(w), iteration, 0, model.config().num_layers - 1, 0};
         const auto span = context.recorder.compute(label);
-        next.push_back(step(request, model, schedule, text, attention, queue, own[w], times[w]));
+        next.push_back(step(request, model, text, attention, queue, plans[w]));
       }
       exchange.begin({held.begin, iteration, 0, -1, 0});
       const at::Tensor latents = at::cat(next, 2);
@@ -106,6 +110,11 @@ class Fifo final : public Strategy {
     return lookahead_ ? std::max<int64_t>(2, window - window % 2) : window;
   }
 
+  // Ranks with a window; the others have nothing to do.
+  static int64_t active_ranks(const std::vector<QueueWindow>& windows, int64_t world_size) {
+    return std::min(world_size, static_cast<int64_t>(windows.size()));
+  }
+
   static int64_t iterations(int64_t frames, int64_t steps, int64_t window) {
     return frames + std::max<int64_t>(0, steps - window);
   }
@@ -117,6 +126,36 @@ class Fifo final : public Strategy {
 
   // The timestep of a slot's next step; of a frame that has left the queue, the last one.
   static int64_t step_of(int64_t slot, int64_t steps) { return steps - 1 - std::max<int64_t>(0, slot); }
+
+  // What is the same for a window in every iteration.
+  struct WindowPlan {
+    QueueWindow window;
+    TimeConditioning time;
+    RotaryTable rotary;  // windows of equal length share its tensors
+    at::Tensor change;   // of the noise level in a step: [1, 1, updated frames, 1, 1]
+  };
+
+  static std::vector<WindowPlan> make_plans(const Request& request, const Transformer& model, const Schedule& schedule,
+                                            const std::vector<QueueWindow>& windows) {
+    std::map<int64_t, RotaryTable> tables;  // by frames
+    std::vector<WindowPlan> plans;
+    for (const QueueWindow& window : windows) {
+      const int64_t frames = window.input.size();
+      if (!tables.contains(frames)) {
+        const TokenGrid grid =
+            model.grid({1, request.channels, frames, request.latent_height, request.latent_width});
+        tables.emplace(frames, model.rotary().table(grid, 0, model.device()));
+      }
+      std::vector<float> change;
+      for (int64_t slot = window.updated.begin; slot < window.updated.end; ++slot) {
+        const int64_t k = step_of(slot, schedule.steps());
+        change.push_back(static_cast<float>(schedule.sigmas[k + 1] - schedule.sigmas[k]));
+      }
+      plans.push_back({window, time_of(model, schedule, window.input), tables.at(frames),
+                       at::tensor(change, at::kFloat).to(model.device()).view({1, 1, -1, 1, 1})});
+    }
+    return plans;
+  }
 
   static TimeConditioning time_of(const Transformer& model, const Schedule& schedule, const Share& slots) {
     std::vector<double> timesteps;
@@ -167,23 +206,15 @@ class Fifo final : public Strategy {
   }
 
   // The updated slots of a window after their step, which is of first order, as the authors' is.
-  static at::Tensor step(const Request& request, const Transformer& model, const Schedule& schedule,
-                         const TextContext& text, SelfAttention& attention, const Slots& queue,
-                         const QueueWindow& window, const TimeConditioning& time) {
+  static at::Tensor step(const Request& request, const Transformer& model, const TextContext& text,
+                         SelfAttention& attention, const Slots& queue, const WindowPlan& plan) {
+    const QueueWindow& window = plan.window;
     const at::Tensor input = queue.of(window.input);
-    const TokenGrid grid = model.grid(input.sizes());
     at::Tensor hidden = model.embed(duplicate_for_guidance(request, input));
-    model.forward_layers(model.parts().layers, hidden, time, text, model.rotary().table(grid, 0, model.device()),
-                         attention);
-    const at::Tensor prediction =
-        apply_guidance(request, model.head(hidden, time, grid)).slice(2, window.updated.begin - window.input.begin);
-    std::vector<float> change;
-    for (int64_t slot = window.updated.begin; slot < window.updated.end; ++slot) {
-      const int64_t k = step_of(slot, schedule.steps());
-      change.push_back(static_cast<float>(schedule.sigmas[k + 1] - schedule.sigmas[k]));
-    }
-    const at::Tensor by_frame = at::tensor(change, at::kFloat).to(input.device()).view({1, 1, -1, 1, 1});
-    return queue.of(window.updated) + by_frame * prediction;
+    model.forward_layers(model.parts().layers, hidden, plan.time, text, plan.rotary, attention);
+    const at::Tensor prediction = apply_guidance(request, model.head(hidden, plan.time, model.grid(input.sizes())))
+                                      .slice(2, window.updated.begin - window.input.begin);
+    return queue.of(window.updated) + plan.change * prediction;
   }
 
   // The queue after every frame has moved down a slot: [frames seen | own slots], from own and neighbours' frames.

@@ -35,6 +35,8 @@ class NaivePipeline final : public Strategy {
     return count_slots(needs, world_size, request.guided() ? micro_batches_ : 1);
   }
 
+  std::vector<Link> links(const Request&, int64_t world_size) const override { return pipeline_links(world_size); }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
     std::vector<StageJob> jobs;

@@ -67,9 +67,11 @@ at::Tensor SequenceAttention::to_tokens(const at::Tensor& attended, int64_t batc
 // Keys and values go on to the next place of the ring while this one attends to them.
 at::Tensor SequenceAttention::around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value) {
   const int64_t degree = group_.ring_degree;
+  if (degree == 1)
+    return dualparal::attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)).transpose(1, 2);
   const int64_t next = ring_[(ring_index_ + 1) % degree], previous = ring_[(ring_index_ + degree - 1) % degree];
   PartialAttention attention;
-  at::Tensor pair = degree > 1 ? at::stack({key, value}) : at::Tensor();
+  at::Tensor pair = at::stack({key, value});
   for (int64_t hop = 0; hop < degree; ++hop) {
     const NvtxRange range("ring hop {}", hop);
     Exchange::Incoming incoming;

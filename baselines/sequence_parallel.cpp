@@ -64,6 +64,8 @@ class SequenceParallel final : public Strategy {
             work.weights_bytes(work.layers), ring > 1 ? 2 * held : held};
   }
 
+  std::vector<Link> links(const Request&, int64_t world_size) const override { return all_links(world_size); }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Transformer& model = context.transformer;
     const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
@@ -77,13 +79,12 @@ class SequenceParallel final : public Strategy {
     check(shares.back().size() > 0, "{} tokens cannot be split over {} ranks", grid.tokens(), shares.size());
     const OwnTokens own = own_tokens(shares[group.own], grid);
     const RotaryTable rotary =
-        model.rotary().table(grid, 0, model.device()).slice(shares[group.own].begin, shares[group.own].end);
+        model.rotary().table(grid, 0, model.device()).cut(shares[group.own].begin, shares[group.own].end);
     const int64_t half = context.comm.rank() / static_cast<int64_t>(group.ranks.size());
     at::Tensor prompts = guidance_batch(request);
     if (halves) prompts = prompts.slice(0, half, half + 1);
     const TextContext text = model.text_context(prompts);
 
-    context.comm.connect(all_links(context.comm.world_size()));
     Exchange exchange(context.comm, context.recorder);
     SequenceAttention attention(exchange, group, shares);
     for (int64_t step = 0; step < schedule.steps(); ++step) {

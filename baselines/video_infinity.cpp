@@ -155,6 +155,8 @@ class VideoInfinity final : public Strategy {
             work.weights_bytes(work.layers), 2 * work.hidden_bytes(most * frame)};
   }
 
+  std::vector<Link> links(const Request&, int64_t world_size) const override { return all_links(world_size); }
+
   void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
     const Transformer& model = context.transformer;
     const int64_t rank = context.comm.rank(), ranks = context.comm.world_size();
@@ -171,7 +173,6 @@ class VideoInfinity final : public Strategy {
     at::Tensor latents = frame_noise(request, clips[rank].begin, clips[rank].end).to(model.device());
     const TokenGrid grid = model.grid(latents.sizes());
     const RotaryTable rotary = model.rotary().table(grid, clips[rank].begin, model.device());
-    context.comm.connect(all_links(ranks));
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights, rank, grid.frame_tokens());
 

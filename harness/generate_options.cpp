@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "model/config_reader.h"
 #include "model/sampler.h"
+#include "runtime/device.h"
 #include "runtime/nccl_communicator.h"
 
 namespace dualparal {
@@ -122,8 +123,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   flag("--result", o.result, "file to which the result line (JSON) is appended");
   flag("--timeline", o.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
   flag("--traces", o.traces, "folder for what every rank did, to be simulated on a cluster; counts the work of a run");
-  flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts")
-      ->capture_default_str()
+  flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--quiet", o.quiet, "no progress and no summary")->group(group);
 }
@@ -146,10 +146,10 @@ void resolve_generate_options(GenerateOptions& o) {
                                       {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline},
                                       {"--reference-latents", o.reference_latents}})
       check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, o.mode);
-    // Tracing opens no device, so nothing else would refuse a wrong name.
-    check_usage(o.device == "cpu" || o.device == "cuda" || o.device.starts_with("cuda:"),
-                "--device: expected cpu, cuda or cuda:K, got '{}'", o.device);
   }
+  // A GPU's first steps load kernels and fill the allocator's pools. Two: blocks have their neighbours by then.
+  const bool on_gpu = named_device(o.device).is_cuda() && o.mode != "trace";
+  if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
   check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
   check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
@@ -201,7 +201,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"seed", o.seed},
           {"initial_noise", o.initial_noise},
           {"no_decode", o.no_decode},
-          {"warmup_steps", o.warmup_steps}};
+          {"warmup_steps", *o.warmup_steps}};
 }
 
 }  // namespace dualparal

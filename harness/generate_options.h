@@ -25,7 +25,7 @@ struct GenerateOptions {
   int64_t world_size = 1;  ///< ranks of an emulated or traced run
   std::string device = "cpu";
   std::string backend = "gloo";
-  int64_t timeout_s = 60;
+  int64_t timeout_s = 1800;
   std::string dtype = "fp32";
   std::string vae_dtype = "fp32";
   int64_t threads = 0;  ///< 0: LibTorch's default
@@ -50,7 +50,7 @@ struct GenerateOptions {
   std::string result;
   std::string timeline;  ///< Chrome trace
   std::string traces;    ///< folder for the ranks' traces
-  int64_t warmup_steps = 0;
+  std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
   bool quiet = false;
 };
 

@@ -7,6 +7,7 @@
 #include "harness/progress.h"
 #include "model/safetensors.h"
 #include "runtime/device.h"
+#include "runtime/emulated_communicator.h"
 #include "runtime/errors.h"
 #include "runtime/memory.h"
 #include "runtime/nvtx.h"
@@ -72,15 +73,23 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   synchronize(device);
   result.load_s = load.seconds();
 
-  if (run.options.warmup_steps > 0) {
+  const auto warm_up = [&](Communicator& with) {
     recorder.set_phase("warming up");
     const NvtxRange range("{}: warm-up, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
     Request warmup = request;
-    warmup.num_inference_steps = std::min(run.options.warmup_steps, request.num_inference_steps);
+    warmup.num_inference_steps = std::min(*run.options.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
-    run.strategy.denoise(warmup, {*transformer, comm, recorder}, nowhere);
+    run.strategy.denoise(warmup, {*transformer, with, recorder}, nowhere);
+    synchronize(device);
     recorder.clear();
-  }
+  };
+  // First without the others: a receive of NCCL's that waits on the GPU would hold up the loading of a kernel, or the
+  // allocator, which the rank needs to send what the others wait for.
+  if (*run.options.warmup_steps > 0 && run.options.backend == "nccl" && comm.world_size() > 1)
+    warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
+  recorder.set_phase("connecting to other ranks");
+  comm.connect(run.strategy.links(request, comm.world_size()));
+  if (*run.options.warmup_steps > 0) warm_up(comm);
 
   recorder.set_phase("waiting for all ranks to be ready");
   comm.barrier();

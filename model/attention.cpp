@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/attention.h"
 
+#include <ATen/SDPBackend.h>
+
 #include <utility>
 
 #include "runtime/errors.h"
@@ -13,6 +15,11 @@ std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tens
   if (query.is_cpu() || query.is_meta()) {  // meta tensors: every fused kernel has this one's shapes
     const auto [output, weight] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value);
     return {output, weight};
+  }
+  // The kernel that attention() would get: strategies that merge parts must not differ from others by it.
+  if (at::_fused_sdp_choice(query, key, value) == static_cast<int64_t>(at::SDPBackend::cudnn_attention)) {
+    const auto all = at::_scaled_dot_product_cudnn_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
+    return {std::get<0>(all), std::get<1>(all).reshape({query.size(0), query.size(1), query.size(2)})};
   }
   if (query.scalar_type() != at::kFloat) {
     const auto all = at::_scaled_dot_product_flash_attention(query, key, value);

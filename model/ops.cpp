@@ -28,6 +28,7 @@ void run_kernel(const at::Tensor& x, size_t moved_bytes, Kernel&& kernel) {
 }  // namespace
 
 void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (runs_on(x) == at::kCUDA && x.scalar_type() == weight.scalar_type()) return cuda::rms_norm_(x, weight, eps);
   if (!has_cpu_kernel(x)) return reference::rms_norm_(x, weight, eps);
   run_kernel(x, 2 * x.nbytes(), [&] { cpu::rms_norm_(x, weight, eps); });
 }
@@ -42,6 +43,7 @@ void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   check(x.size(1) % gate.size(0) == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1),
         gate.size(0));
+  if (runs_on(x) == at::kCUDA) return cuda::add_gated_(x, y, gate);
   if (!has_cpu_kernel(x) || !x.is_contiguous() || !y.is_contiguous()) return reference::add_gated_(x, y, gate);
   run_kernel(x, 2 * x.nbytes() + y.nbytes(), [&] { cpu::add_gated_(x, y, gate); });
 }
@@ -56,6 +58,26 @@ at::Tensor modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at
   const at::Tensor normalised = by_group(at::layer_norm(x.to(at::kFloat), {dim}, {}, {}, eps), scale.size(0));
   return at::addcmul(shift.unsqueeze(1), normalised, scale.unsqueeze(1)).flatten(1, 2).to(x.scalar_type());
 }
+
+namespace cuda {
+
+void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
+  at::Tensor normalised;
+  if (x.is_meta()) {  // there LibTorch would split it into the operations of `reference`
+    WorkMeter::note_kernel(static_cast<int64_t>(2 * x.nbytes()));
+    normalised = at::empty_like(x);
+  } else {
+    normalised = at::rms_norm(x, {x.size(-1)}, weight, eps);
+  }
+  x.copy_(normalised);
+}
+
+void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  const int64_t groups = gate.size(0);
+  by_group(x, groups).addcmul_(by_group(y, groups), gate.unsqueeze(1));  // in fp32, as the gate is
+}
+
+}  // namespace cuda
 
 namespace reference {
 

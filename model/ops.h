@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element-wise parts of a transformer layer, each one pass over memory where the device has a kernel for it
-// (CPU: ops_cpu.cpp), else ATen operations. What the reference computes in fp32 is computed in fp32 here.
+// (CPU: ops_cpu.cpp; GPU: LibTorch's own), else ATen operations. What the reference computes in fp32 is computed in fp32 here.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -29,6 +29,12 @@ void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps);
 void apply_rotary_(at::Tensor& x, const RotaryTable& table);
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
 }  // namespace cpu
+
+/// By operations of LibTorch that are one kernel each on a GPU.
+namespace cuda {
+void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps);
+void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate);
+}  // namespace cuda
 
 /// The same by plain ATen operations: what other devices use and what the kernels are tested against.
 namespace reference {

@@ -12,8 +12,10 @@ struct RotaryTable {
   at::Tensor sin;  ///< [tokens, head_dim / 2] fp32
 
   int64_t tokens() const { return cos.size(0); }
-  /// The positions of tokens [begin, end).
-  RotaryTable slice(int64_t begin, int64_t end) const { return {cos.slice(0, begin, end), sin.slice(0, begin, end)}; }
+  /// The positions of tokens [begin, end), in memory of its own.
+  RotaryTable cut(int64_t begin, int64_t end) const {
+    return {cos.slice(0, begin, end).clone(), sin.slice(0, begin, end).clone()};
+  }
 };
 
 /// Tokens of a window, in the order of the sequence: frame by frame, row by row.

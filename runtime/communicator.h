@@ -38,9 +38,9 @@ class Communicator {
   virtual int64_t rank() const = 0;
   virtual int64_t world_size() const = 0;
 
-  /// Announces every link that will be used, by any rank: all ranks call this at the same point, with the same list in
-  /// the same order. A communicator that has to open connections opens them here, outside of what is timed; links that
-  /// are open already stay so.
+  /// Announces every link that will be used, by any rank (Strategy::links): all ranks call this at the same point, with
+  /// the same list in the same order, before the clock starts. A communicator that has to open connections opens them
+  /// here; links that are open already stay so.
   virtual void connect(const std::vector<Link>& links) {}
   /// `tensor` must not change until the transfer has been waited for.
   virtual std::unique_ptr<Transfer> send(const at::Tensor& tensor, int64_t to, Channel channel) = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/device.h"
 
+#include <ATen/Context.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
@@ -61,6 +62,7 @@ at::Device parse_device(const std::string& name) {
   load_cuda_backend();
   const auto count = at::detail::getCUDAHooks().deviceCount();
   check(device.index() < count, "--device {}: this machine has {} CUDA device(s)", name, count);
+  at::globalContext().lazyInitDevice(at::kCUDA);  // the allocator's statistics exist from here on
   return device;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/emulated_communicator.h"
 
+#include "runtime/device.h"
 #include "runtime/errors.h"
 
 namespace dualparal {
@@ -18,6 +19,7 @@ void fill(const at::Tensor& target) {
   const int64_t whole = flat.size(0) / kPattern * kPattern;
   if (whole > 0) flat.slice(0, 0, whole).view({-1, kPattern}).copy_(pattern.expand({whole / kPattern, kPattern}));
   flat.slice(0, whole).copy_(pattern.slice(0, 0, flat.size(0) - whole));
+  synchronize(target.device());  // or the next computation would be charged with it
 }
 
 class EmulatedTransfer final : public Transfer {

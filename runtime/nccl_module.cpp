@@ -11,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <future>
 #include <map>
@@ -29,6 +30,8 @@ using WorkHandle = c10::intrusive_ptr<c10d::Work>;
 
 // Thread blocks of a message's kernel: links run at the same time as each other and as the layers.
 constexpr int kMaxThreadBlocks = 4;
+// Streams of a priority that LibTorch has on a device: more links would share them, and could wait for each other.
+constexpr int64_t kMaxLinks = 32;
 
 class NcclTransfer final : public Transfer {
  public:
@@ -83,6 +86,9 @@ class NcclCommunicator final : public Communicator {
   int64_t world_size() const override { return options_.world_size; }
 
   void connect(const std::vector<Link>& links) override {
+    const auto own = std::ranges::count_if(links, [&](const Link& l) { return l.from == rank() || l.to == rank(); });
+    check(own <= kMaxLinks, "{} ranks talk over {} links each, and a GPU can keep {} messages apart: use --backend gloo, or "
+          "fewer ranks", world_size(), own, kMaxLinks);
     for (const Link& link : links)
       if ((link.from == rank() || link.to == rank()) && !links_.contains(link)) open(link);
   }

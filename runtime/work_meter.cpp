@@ -49,7 +49,7 @@ Kind kind_of(const at::RecordFunction& fn) {
   if (name == "aten::convolution") return Kind::kConvolution;
   if (name == "aten::copy_") return Kind::kCopy;
   if (name.starts_with("aten::empty") || name.starts_with("aten::new_empty") || name == "aten::resize_" ||
-      name == "aten::set_" || is_view(fn))
+      name == "aten::set_" || name == "aten::_fused_sdp_choice" || is_view(fn))
     return Kind::kFree;
   return Kind::kOther;
 }

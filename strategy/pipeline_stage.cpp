@@ -39,7 +39,6 @@ PipelineStage::PipelineStage(const DenoiseContext& context, const Request& reque
     text_.push_back(text);
   else
     for (int64_t half = 0; half < 2; ++half) text_.push_back(half_of(text, half));
-  comm_.connect(pipeline_links(context.comm.world_size()));
   post_receives();
 }
 

@@ -50,6 +50,9 @@ class Strategy {
   virtual AnalyticCost analytic_cost(const Request& request, const Workload& work, int64_t world_size) const = 0;
   /// Idle slots to expect of a pipeline of ranks; nothing if the strategy is none.
   virtual std::optional<SlotCount> slots(const Request&, int64_t /*world_size*/) const { return {}; }
+  /// Every link that any rank sends over while denoising, in the same order on all ranks: Communicator::connect gets them
+  /// before the clock starts, and none may be added later.
+  virtual std::vector<Link> links(const Request&, int64_t /*world_size*/) const { return {}; }
 };
 
 /// A row of the table of strategies (harness/strategies.cpp).

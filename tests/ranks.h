@@ -123,6 +123,7 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         const Transformer transformer(config, weights, strategy->parts(config, {rank, world_size}));
         Recorder recorder(at::kCPU);
         CollectingSink none;
+        comm->connect(strategy->links(request, comm->world_size()));
         strategy->denoise(request, {transformer, *comm, recorder}, rank == 0 ? sink : none);
         comm->barrier();
         for (const Event& event : recorder.events())

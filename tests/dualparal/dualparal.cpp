@@ -67,7 +67,7 @@ struct RememberingAttention final : SelfAttention {
     }
     const RotaryTable table =
         model.rotary().table({key.size(1) / grid.frame_tokens(), grid.height, grid.width}, 0, at::kCPU);
-    apply_rotary_(query, table.slice(before, before + query.size(1)));
+    apply_rotary_(query, table.cut(before, before + query.size(1)));
     apply_rotary_(key, table);
     const at::Tensor weights =
         at::softmax(at::einsum("bqhd,bkhd->bhqk", {query, key}) / std::sqrt(double(query.size(-1))), -1);

@@ -44,9 +44,12 @@ BOOST_AUTO_TEST_SUITE(model_ops)
 BOOST_DATA_TEST_CASE(rms_norm_kernel_equals_the_reference, data::make(kCases) * data::make({0, 1, 2}), c, which) {
   at::Tensor ours = fused_slice(c, which, 1), expected = fused_slice(c, which, 1).clone();
   const at::Tensor weight = randn({c.heads * c.head_dim}, 2, c.dtype);
+  at::Tensor fused = ours.clone();
   cpu::rms_norm_(ours, weight, 1e-6);
+  cuda::rms_norm_(fused, weight, 1e-6);  // LibTorch has it for any device
   reference::rms_norm_(expected, weight, 1e-6);
   BOOST_TEST(relative_error(ours, expected) <= c.tolerance);
+  BOOST_TEST(relative_error(fused, expected) <= c.tolerance);
 }
 
 BOOST_DATA_TEST_CASE(rotary_kernel_equals_the_reference, data::make(kCases) * data::make({0, 1}), c, which) {
@@ -64,9 +67,12 @@ BOOST_DATA_TEST_CASE(add_gated_kernel_equals_the_reference, data::make(kCases) *
   at::Tensor ours = randn({c.batch, c.tokens, dim}, 4, c.dtype);
   at::Tensor expected = ours.clone();
   const at::Tensor y = randn({c.batch, c.tokens, dim}, 5, c.dtype), gate = randn({groups, dim}, 6);
+  at::Tensor fused = ours.clone();
   cpu::add_gated_(ours, y, gate);
+  cuda::add_gated_(fused, y, gate);  // LibTorch has it for any device
   reference::add_gated_(expected, y, gate);
   BOOST_TEST(relative_error(ours, expected) <= c.tolerance);
+  BOOST_TEST(relative_error(fused, expected) <= c.tolerance);
 }
 
 BOOST_AUTO_TEST_CASE(kernels_touch_their_own_slice_only) {

@@ -90,8 +90,7 @@ void FaultMonitor::watch() {
       // No memory: the main thread will say so, for now the rank lives.
     } catch (const std::exception&) {
       if (!stop_ && !explaining_)
-        end_(fmt::format("rank {} lost the rendezvous store while {}: the launcher, or rank 0, has ended", rank_,
-                         recorder_.activity()));
+        end_(store_lost());
       return;
     }
     std::this_thread::sleep_for(kBeat);
@@ -102,12 +101,18 @@ std::string FaultMonitor::explain(const std::exception& error) {
   explaining_ = true;
   const std::string text = error.what();
   const std::string own = fmt::format("rank {}, {}: {}", rank_, recorder_.activity(), text.substr(0, text.find('\n')));
+  const auto* symptom = dynamic_cast<const PeerError*>(&error);
   try {
-    if (const auto* symptom = dynamic_cast<const PeerError*>(&error)) return find_cause(symptom->peer(), own);
-    return report_failure(*store_, own);
+    return symptom ? find_cause(symptom->peer(), own) : report_failure(*store_, own);
   } catch (const std::exception&) {
-    return own;  // the store is gone, too
+    // The store is gone, too. A peer that is lost then has most likely ended because of that.
+    return symptom ? store_lost() + "; " + own : own;
   }
+}
+
+std::string FaultMonitor::store_lost() const {
+  return fmt::format("rank {} lost the rendezvous store while {}: the launcher, or rank 0, has ended", rank_,
+                     recorder_.activity());
 }
 
 std::string FaultMonitor::find_cause(int64_t peer, const std::string& own) {
@@ -170,6 +175,9 @@ void catch_signals() {
   struct sigaction action{};
   action.sa_handler = [](int signal) { caught_signal = signal; };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  // Writing to a rank, a store or a terminal that has just gone is an error to be explained, not the end.
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
 }
 
 }  // namespace dualparal

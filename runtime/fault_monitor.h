@@ -48,6 +48,7 @@ class FaultMonitor {
 
  private:
   void watch();
+  std::string store_lost() const;
   std::string find_cause(int64_t peer, const std::string& own);
   std::vector<std::optional<Heartbeat>> heartbeats();
 
@@ -62,7 +63,8 @@ class FaultMonitor {
 /// Prints "error: <failure>" on standard error, removes unfinished files, and ends this process with exit code 1.
 [[noreturn]] void end_process(const std::string& failure);
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the process through its monitor, which leaves no unfinished files.
+/// From now on SIGINT, SIGTERM and SIGHUP end the process through its monitor, which leaves no unfinished files, and
+/// SIGPIPE is ignored.
 void catch_signals();
 
 }  // namespace dualparal

@@ -52,7 +52,7 @@ Recorder::Span::~Span() {
 void Recorder::Span::open() {
   {
     const std::lock_guard lock(recorder_.mutex_);
-    recorder_.busy_ = true;
+    recorder_.busy_ = recorder_.was_busy_ = true;
     recorder_.current_ = event_;
   }
   event_.work = WorkMeter::now();
@@ -77,12 +77,13 @@ void Recorder::output(int64_t bytes) {
 void Recorder::set_phase(const std::string& phase) {
   const std::lock_guard lock(mutex_);
   phase_ = phase;
-  busy_ = false;
+  busy_ = was_busy_ = false;
 }
 
 std::string Recorder::activity() const {
   const std::lock_guard lock(mutex_);
-  return busy_ ? current_.text() : phase_;
+  if (busy_) return current_.text();
+  return was_busy_ ? "done with " + current_.text() : phase_;
 }
 
 int64_t Recorder::waiting_for() const {

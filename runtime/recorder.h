@@ -83,7 +83,7 @@ class Recorder {
   }
   /// Latents that are final from now on.
   void output(int64_t bytes);
-  /// Sets what activity() says while no span is open.
+  /// Sets what activity() says until a span opens.
   void set_phase(const std::string& phase);
 
   const std::vector<Event>& events() const { return events_; }
@@ -100,7 +100,7 @@ class Recorder {
   bool notes_memory_ = false;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
-  bool busy_ = false;
+  bool busy_ = false, was_busy_ = false;  // a span is open; there was one in this phase
   Event current_;
 };
 

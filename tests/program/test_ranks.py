@@ -55,6 +55,7 @@ def start(*arguments, **kwargs):
 
 def wait_for_latents(child, folder):
     wait_until(lambda: list(folder.glob("0*.safetensors")) or child.poll() is not None)
+    time.sleep(0.5)  # what a rank is doing is told to the others a few times a second
     assert list(folder.glob("0*.safetensors")) and child.poll() is None
 
 
@@ -304,7 +305,7 @@ def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
     port = free_port()
     ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
                      tmp_path / "latents.safetensors") for r in range(3)]
-    wait_until(lambda: list((tmp_path / "latents.safetensors.partial").glob("0*.safetensors")))
+    wait_for_latents(ranks[2], tmp_path / "latents.safetensors.partial")
     ranks[2].kill()
     for child in ranks[:2]:
         errors = end_of(child)
@@ -316,7 +317,7 @@ def test_without_the_rank_that_holds_the_store_all_end(tmp_path):
     port = free_port()
     ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
                      tmp_path / "latents.safetensors") for r in range(3)]
-    wait_until(lambda: list((tmp_path / "latents.safetensors.partial").glob("0*.safetensors")))
+    wait_for_latents(ranks[0], tmp_path / "latents.safetensors.partial")
     ranks[0].kill()
     for child in ranks[1:]:
         errors = end_of(child)

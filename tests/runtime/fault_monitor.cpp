@@ -3,6 +3,7 @@
 #include "runtime/fault_monitor.h"
 
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "tests/testing.h"
 
@@ -79,6 +80,27 @@ BOOST_AUTO_TEST_CASE(if_all_live_it_is_the_one_that_does_not_wait) {
   std::this_thread::sleep_for(500ms);
   check_words(zero.monitor->explain(kNoticed),
               {"rank 1 lives", "--timeout", "computing block 1", "rank 0, computing block 0", "Connection closed"});
+}
+
+BOOST_AUTO_TEST_CASE(with_the_store_gone_a_symptom_is_not_the_cause) {
+  struct FrailStore final : c10d::PrefixStore {
+    using PrefixStore::PrefixStore;
+    bool check(const std::vector<std::string>& keys) override { return alive().PrefixStore::check(keys); }
+    std::vector<uint8_t> compareSet(const std::string& key, const std::vector<uint8_t>& expected,
+                                    const std::vector<uint8_t>& desired) override {
+      return alive().PrefixStore::compareSet(key, expected, desired);
+    }
+    FrailStore& alive() {
+      if (lost) throw std::runtime_error("Connection reset by peer");
+      return *this;
+    }
+    std::atomic<bool> lost{false};
+  };
+  const auto frail = c10::make_intrusive<FrailStore>("frail", store);
+  Rank lonely(frail, 1, 3);
+  frail->lost = true;
+  check_words(lonely.monitor->explain(kNoticed), {"rank 1 lost the rendezvous store", "rank 0, has ended", "Connection closed"});
+  BOOST_TEST(lonely.monitor->explain(Error("no memory")) == "rank 1, computing block 1: no memory");
 }
 
 BOOST_AUTO_TEST_CASE(who_holds_the_store_waits_for_those_who_live) {

@@ -35,7 +35,9 @@ nlohmann::ordered_json code_version() {
   const std::string git = fmt::format("git -C '{}' ", DUALPARAL_SOURCE_DIR);
   const std::string commit = command_output(git + "rev-parse HEAD");
   if (commit.empty()) return {{"version", DUALPARAL_VERSION}, {"commit", nullptr}, {"dirty", nullptr}};
-  const std::string changed = command_output(git + "status --porcelain --untracked-files=no | head -n 1");
+  // Results are made by the code: writing them anew does not change it.
+  const std::string changed =
+      command_output(git + "status --porcelain --untracked-files=no -- ':(top)' ':(top,exclude)results' | head -n 1");
   return {{"version", DUALPARAL_VERSION}, {"commit", commit}, {"dirty", !changed.empty()}};
 }
 

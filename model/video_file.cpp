@@ -37,11 +37,8 @@ struct VideoFile::Encoder {
     const int code = avformat_write_header(format, &options);
     av_dict_free(&options);
     ffmpeg::check_code(code, name);
-    frame.reset(av_frame_alloc());
-    frame->format = codec->pix_fmt;
-    frame->width = codec->width;
-    frame->height = codec->height;
-    ffmpeg::check_code(av_frame_get_buffer(frame.get(), 0), name);
+    allocate(source, AV_PIX_FMT_RGB24);
+    allocate(frame, codec->pix_fmt);
     scaler.reset(sws_getContext(codec->width, codec->height, AV_PIX_FMT_RGB24, codec->width, codec->height,
                                 AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND, nullptr, nullptr, nullptr));
     check(scaler != nullptr, "{}: no colour conversion for {} x {}", name, width, height);
@@ -67,11 +64,20 @@ struct VideoFile::Encoder {
     }
   }
 
+  void allocate(ffmpeg::Frame& target, int format) const {
+    target.reset(av_frame_alloc());
+    target->format = format;
+    target->width = codec->width;
+    target->height = codec->height;
+    ffmpeg::check_code(av_frame_get_buffer(target.get(), 0), name);
+  }
+
   void write(const at::Tensor& image) {  // [height, width, 3]
     ffmpeg::check_code(av_frame_make_writable(frame.get()), name);
-    const uint8_t* rows[4] = {image.const_data_ptr<uint8_t>()};
-    const int strides[4] = {static_cast<int>(image.stride(0))};
-    sws_scale(scaler.get(), rows, strides, 0, codec->height, frame->data, frame->linesize);
+    // The conversion reads some bytes past the end of the picture, which a frame of FFmpeg's has and a tensor does not.
+    av_image_copy_plane(source->data[0], source->linesize[0], image.const_data_ptr<uint8_t>(),
+                        static_cast<int>(image.stride(0)), 3 * codec->width, codec->height);
+    sws_scale(scaler.get(), source->data, source->linesize, 0, codec->height, frame->data, frame->linesize);
     frame->pts = next_frame++;
     encode(frame.get());
   }
@@ -83,7 +89,7 @@ struct VideoFile::Encoder {
   AVFormatContext* format = nullptr;
   AVStream* stream = nullptr;
   ffmpeg::Codec codec;
-  ffmpeg::Frame frame;
+  ffmpeg::Frame source, frame;  // RGB; as it is encoded
   ffmpeg::Packet packet;
   ffmpeg::Scaler scaler;
 };

@@ -3,7 +3,6 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
-#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/InferenceMode.h>
 
 #include "harness/provenance.h"
@@ -33,12 +32,13 @@ at::Device compute_device(const GenerateOptions& options) {
 // Embeddings of the file, or noise of a prompt's shape: the latents have no meaning anyhow, as ranks hear nothing of each
 // other.
 void set_prompt(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
-  const int64_t text_dim = model.transformer_config().text_dim;
+  const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
   PromptEmbeds embeds;
   if (!options.prompt_embeds.empty())
-    embeds = read_prompt_embeds(options, text_dim);
+    embeds = read_prompt_embeds(options, shape[2]);
   else
-    embeds.prompt = at::randn({1, model.text_tokens(), text_dim}, at::detail::createCPUGenerator(request.seed));
+    embeds.prompt = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
+                                     : at::randn(shape, at::detail::createCPUGenerator(request.seed));
   if (!embeds.negative.defined()) embeds.negative = embeds.prompt;
   const auto placed = [&](const at::Tensor& tensor) { return device.is_meta() ? at::empty_like(tensor, device) : tensor; };
   request.prompt_embeds = placed(embeds.prompt);
@@ -82,7 +82,7 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
     } catch (const c10::OutOfMemoryError& error) {
       fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
     }
-    if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+    release_cached_memory(device);
   }
 
   auto record = result_header(options, model.name(), request.latent_frames, world_size);

@@ -2,7 +2,6 @@
 #include "harness/generate.h"
 
 #include <ATen/Parallel.h>
-#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -124,9 +123,9 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
         .block_starts = strategy->block_starts(request, rank.world_size), .prompt = options.prompt.value_or(""),
         .content = model.name() == "moving-shapes"});
     // On a GPU decoding would take the time and memory that are being measured.
+    const bool overlap = entry.streams_blocks && device.is_cpu();
     const VideoSinkOptions sink_options{*options.frames, *options.height, *options.width, *options.fps,
-                                        !options.no_decode, entry.streams_blocks && device.is_cpu(), options.output, options.save_frames,
-                                        latents_path};
+                                        !options.no_decode, overlap, options.output, options.save_frames, latents_path};
     sink = std::make_unique<VideoSink>(sink_options, load_vae, quality.get());
   }
 
@@ -139,7 +138,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
                  : read_prompt_embeds(options, model.transformer_config().text_dim);
   text_phase.stop();
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
-  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+  release_cached_memory(device);
   share(group.comm(), embeds.prompt);
   share(group.comm(), embeds.negative);
   request.prompt_embeds = embeds.prompt;

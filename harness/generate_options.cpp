@@ -123,7 +123,8 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   flag("--result", o.result, "file to which the result line (JSON) is appended");
   flag("--timeline", o.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
   flag("--traces", o.traces, "folder for what every rank did, to be simulated on a cluster; counts the work of a run");
-  flag("--warmup-steps", o.warmup_steps, "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
+  flag("--warmup-steps", o.warmup_steps,
+       "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--quiet", o.quiet, "no progress and no summary")->group(group);
 }

@@ -28,9 +28,6 @@ void print_strategies() {
   }
 }
 
-// LibTorch appends a stack trace; a user needs the first line.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 int report_error(const std::string& message, int code) {
   std::fputs(fmt::format("error: {}\n", message).c_str(), stderr);  // the terminal may be gone
   return code;

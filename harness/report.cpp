@@ -104,16 +104,12 @@ std::string provenance_text(const std::vector<Json>& records) {
   for (const auto& r : records) {
     if (!r.contains("provenance") || !r["provenance"].is_object()) continue;
     const auto& p = r["provenance"];
-    const auto text = [](const Json& object, const char* key, const char* otherwise) {
-      const Json found = object.is_object() && object.contains(key) ? object[key] : Json();
-      return found.is_string() ? found.get<std::string>() : otherwise;
-    };
     const Json code = p.contains("code") ? p["code"] : Json();
     const bool dirty = code.is_object() && code.contains("dirty") && code["dirty"] == true;
-    const std::string gpu = text(p, "gpu", "");
-    lines.insert(fmt::format("- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text(p, "date", "?").substr(0, 10),
-                             text(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0),
-                             text(p, "libtorch", "?"), text(code, "commit", "unknown").substr(0, 12),
+    const std::string gpu = text_at(p, "gpu");
+    lines.insert(fmt::format("- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text_at(p, "date", "?").substr(0, 10),
+                             text_at(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0),
+                             text_at(p, "libtorch", "?"), text_at(code, "commit", "unknown").substr(0, 12),
                              dirty ? " with uncommitted changes" : ""));
   }
   return fmt::format("{}\n", fmt::join(lines, "\n"));

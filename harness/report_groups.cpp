@@ -30,11 +30,7 @@ std::string cluster_of(const Json& record) {
 std::string machine_of(const Json& record) {
   const auto provenance = record.find("provenance");
   if (provenance == record.end() || !provenance->is_object() || !cluster_of(record).empty()) return "";
-  const auto name = [&](const char* field) {
-    return provenance->contains(field) && (*provenance)[field].is_string() ? (*provenance)[field].get<std::string>() : "";
-  };
-  const bool on_cpu = record.value("device", "cpu") == "cpu";
-  return on_cpu ? name("cpu") : name("gpu");
+  return text_at(*provenance, record.value("device", "cpu") == "cpu" ? "cpu" : "gpu");
 }
 
 std::string group_key(const Json& record) {
@@ -62,6 +58,11 @@ std::optional<double> number_at(const Json& record, const std::string& pointer) 
 }
 
 }  // namespace
+
+std::string text_at(const Json& object, const char* key, const std::string& otherwise) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : otherwise;
+}
 
 std::string ResultGroup::text(const char* field) const {
   if (!first.contains(field) || first[field].is_null()) return "?";

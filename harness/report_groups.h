@@ -32,6 +32,9 @@ struct ResultGroup {
   size_t sample_count() const;
 };
 
+/// `object[key]` if there is such a text, else `otherwise`.
+std::string text_at(const nlohmann::ordered_json& object, const char* key, const std::string& otherwise = "");
+
 /// All lines of files, or of results.jsonl in folders. A point that was run again counts with its last line.
 /// Error if there is none.
 std::vector<nlohmann::ordered_json> read_report_lines(const std::vector<std::filesystem::path>& files);

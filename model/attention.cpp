@@ -17,16 +17,20 @@ std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tens
     return {output, weight};
   }
   // The kernel that attention() would get: strategies that merge parts must not differ from others by it.
-  if (at::_fused_sdp_choice(query, key, value) == static_cast<int64_t>(at::SDPBackend::cudnn_attention)) {
-    const auto all = at::_scaled_dot_product_cudnn_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
-    return {std::get<0>(all), std::get<1>(all).reshape({query.size(0), query.size(1), query.size(2)})};
+  switch (static_cast<at::SDPBackend>(at::_fused_sdp_choice(query, key, value))) {
+    case at::SDPBackend::cudnn_attention: {
+      const auto all = at::_scaled_dot_product_cudnn_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
+      return {std::get<0>(all), std::get<1>(all).reshape({query.size(0), query.size(1), query.size(2)})};
+    }
+    case at::SDPBackend::flash_attention: {
+      const auto all = at::_scaled_dot_product_flash_attention(query, key, value);
+      return {std::get<0>(all), std::get<1>(all)};
+    }
+    default: {
+      const auto all = at::_scaled_dot_product_efficient_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
+      return {std::get<0>(all), std::get<1>(all).slice(2, 0, query.size(2))};  // that kernel pads the tokens
+    }
   }
-  if (query.scalar_type() != at::kFloat) {
-    const auto all = at::_scaled_dot_product_flash_attention(query, key, value);
-    return {std::get<0>(all), std::get<1>(all)};
-  }
-  const auto all = at::_scaled_dot_product_efficient_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
-  return {std::get<0>(all), std::get<1>(all).slice(2, 0, query.size(2))};  // that kernel pads the tokens
 }
 
 }  // namespace

@@ -47,9 +47,8 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
       return;
     }
   }
-  fail("{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json (--random-weights does "
-       "without)", dir_.string(),
-       kStems[0], kStems[1]);
+  fail("{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json "
+       "(--random-weights does without)", dir_.string(), kStems[0], kStems[1]);
 }
 
 std::string Checkpoint::file_of(const std::string& name) const {

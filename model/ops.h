@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element-wise parts of a transformer layer, each one pass over memory where the device has a kernel for it
-// (CPU: ops_cpu.cpp; GPU: LibTorch's own), else ATen operations. What the reference computes in fp32 is computed in fp32 here.
+// (CPU: ops_cpu.cpp; GPU: LibTorch's own), else ATen operations. What the reference computes in fp32 is computed in
+// fp32 here.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -40,6 +40,9 @@ class PeerError : public Error {
   int64_t peer_;
 };
 
+/// What libraries say comes first, their stack traces after it.
+inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 namespace detail {
 /// A format string, checked when compiled, that remembers the line it was written on.
 template <class... Args>

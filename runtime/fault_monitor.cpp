@@ -89,8 +89,7 @@ void FaultMonitor::watch() {
     } catch (const std::bad_alloc&) {
       // No memory: the main thread will say so, for now the rank lives.
     } catch (const std::exception&) {
-      if (!stop_ && !explaining_)
-        end_(store_lost());
+      if (!stop_ && !explaining_) end_(store_lost());
       return;
     }
     std::this_thread::sleep_for(kBeat);
@@ -99,8 +98,7 @@ void FaultMonitor::watch() {
 
 std::string FaultMonitor::explain(const std::exception& error) {
   explaining_ = true;
-  const std::string text = error.what();
-  const std::string own = fmt::format("rank {}, {}: {}", rank_, recorder_.activity(), text.substr(0, text.find('\n')));
+  const std::string own = fmt::format("rank {}, {}: {}", rank_, recorder_.activity(), first_line(error.what()));
   const auto* symptom = dynamic_cast<const PeerError*>(&error);
   try {
     return symptom ? find_cause(symptom->peer(), own) : report_failure(*store_, own);

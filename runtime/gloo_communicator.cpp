@@ -6,8 +6,8 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "runtime/errors.h"
-#include "runtime/with_peer.h"
 #include "runtime/nvtx.h"
+#include "runtime/with_peer.h"
 
 namespace dualparal {
 namespace {

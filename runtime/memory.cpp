@@ -93,6 +93,10 @@ void reset_peak_memory(const at::Device& device) {
     c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
 }
 
+void release_cached_memory(const at::Device& device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
 int64_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);

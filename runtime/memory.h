@@ -28,6 +28,9 @@ MemoryUsage memory_usage(const at::Device& device);
 /// Starts a new peak at what is allocated now.
 void reset_peak_memory(const at::Device& device);
 
+/// Gives what the allocator keeps of freed tensors back to the device; on a CPU it stays with the process.
+void release_cached_memory(const at::Device& device);
+
 /// Highest resident set size of this process since it started, in bytes (mapped files included).
 int64_t peak_resident_bytes();
 

@@ -145,7 +145,7 @@ c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment
            environment.master_port, environment.master_addr);
     fail("rank {} could not {} {}:{} within {} s: {}", environment.rank,
          host ? "open the rendezvous store at" : "reach the rendezvous store of rank 0 at", environment.master_addr,
-         environment.master_port, timeout.count() / 1000, text.substr(0, text.find('\n')));
+         environment.master_port, timeout.count() / 1000, first_line(text));
   }
 }
 

@@ -15,8 +15,7 @@ void with_peer(int64_t peer, const char* verb, Action&& action) {
   } catch (const PeerError&) {
     throw;
   } catch (const std::exception& error) {
-    const std::string all = error.what();
-    throw PeerError(peer, fmt::format("{} rank {} failed: {}", verb, peer, all.substr(0, all.find('\n'))));
+    throw PeerError(peer, fmt::format("{} rank {} failed: {}", verb, peer, first_line(error.what())));
   }
 }
 

@@ -303,11 +303,17 @@ def test_a_port_in_use_is_named():
     assert child.returncode == 1 and "in use" in errors, errors
 
 
-def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
+def three_at_work(latents):
+    """Three ranks without a launcher, some blocks of theirs finished."""
     port = free_port()
-    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
-                     tmp_path / "latents.safetensors") for r in range(3)]
-    wait_for_latents(ranks[2], tmp_path / "latents.safetensors.partial")
+    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents", latents)
+             for r in range(3)]
+    wait_for_latents(ranks[0], latents.with_name(latents.name + ".partial"))
+    return ranks
+
+
+def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
+    ranks = three_at_work(tmp_path / "latents.safetensors")
     ranks[2].kill()
     for child in ranks[:2]:
         errors = end_of(child)
@@ -316,10 +322,7 @@ def test_a_rank_that_dies_without_a_launcher_of_ours_is_named(tmp_path):
 
 
 def test_without_the_rank_that_holds_the_store_all_end(tmp_path):
-    port = free_port()
-    ranks = [as_rank(r, 3, port, *BLOCKS, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents",
-                     tmp_path / "latents.safetensors") for r in range(3)]
-    wait_for_latents(ranks[0], tmp_path / "latents.safetensors.partial")
+    ranks = three_at_work(tmp_path / "latents.safetensors")
     ranks[0].kill()
     for child in ranks[1:]:
         errors = end_of(child)

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <map>
 
-#include "runtime/errors.h"
-#include "runtime/nvtx.h"
-#include "strategy/exchange.h"
-#include "strategy/guidance.h"
-#include "strategy/local_attention.h"
-#include "strategy/noise.h"
+#include "base/errors.h"
+#include "base/nvtx.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/local_attention.h"
+#include "strategy/denoise/noise.h"
+#include "strategy/parallel/exchange.h"
 
 namespace dualparal {
 

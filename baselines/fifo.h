@@ -3,7 +3,7 @@
 // one step further, hands out the clean one at the head and appends noise at the tail.
 #pragma once
 
-#include "strategy/shares.h"
+#include "strategy/parallel/shares.h"
 #include "strategy/strategy.h"
 
 namespace dualparal {

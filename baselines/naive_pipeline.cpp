@@ -3,11 +3,11 @@
 
 #include <numeric>
 
-#include "runtime/nvtx.h"
-#include "strategy/local_attention.h"
-#include "strategy/noise.h"
-#include "strategy/partition.h"
-#include "strategy/pipeline_stage.h"
+#include "base/nvtx.h"
+#include "strategy/denoise/local_attention.h"
+#include "strategy/denoise/noise.h"
+#include "strategy/parallel/partition.h"
+#include "strategy/parallel/pipeline_stage.h"
 
 namespace dualparal {
 namespace {

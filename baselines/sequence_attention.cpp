@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/sequence_attention.h"
 
-#include "model/attention.h"
-#include "model/ops.h"
-#include "runtime/nvtx.h"
+#include "base/nvtx.h"
+#include "model/ops/attention.h"
+#include "model/ops/ops.h"
 
 namespace dualparal {
 

@@ -5,9 +5,9 @@
 
 #include <vector>
 
-#include "model/self_attention.h"
-#include "strategy/exchange.h"
-#include "strategy/shares.h"
+#include "model/ops/self_attention.h"
+#include "strategy/parallel/exchange.h"
+#include "strategy/parallel/shares.h"
 
 namespace dualparal {
 

@@ -3,11 +3,11 @@
 
 #include <numeric>
 
+#include "base/errors.h"
+#include "base/nvtx.h"
 #include "baselines/sequence_attention.h"
-#include "runtime/errors.h"
-#include "runtime/nvtx.h"
-#include "strategy/guidance.h"
-#include "strategy/noise.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/noise.h"
 
 namespace dualparal {
 namespace {

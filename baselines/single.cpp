@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/single.h"
 
-#include "runtime/errors.h"
-#include "runtime/nvtx.h"
-#include "strategy/guidance.h"
-#include "strategy/local_attention.h"
-#include "strategy/noise.h"
+#include "base/errors.h"
+#include "base/nvtx.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/local_attention.h"
+#include "strategy/denoise/noise.h"
 
 namespace dualparal {
 namespace {

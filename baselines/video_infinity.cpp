@@ -3,14 +3,14 @@
 
 #include <algorithm>
 
-#include "model/attention.h"
-#include "model/ops.h"
-#include "runtime/errors.h"
-#include "runtime/nvtx.h"
-#include "strategy/exchange.h"
-#include "strategy/guidance.h"
-#include "strategy/noise.h"
-#include "strategy/shares.h"
+#include "base/errors.h"
+#include "base/nvtx.h"
+#include "model/ops/attention.h"
+#include "model/ops/ops.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/noise.h"
+#include "strategy/parallel/exchange.h"
+#include "strategy/parallel/shares.h"
 
 namespace dualparal {
 namespace {

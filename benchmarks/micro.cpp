@@ -4,10 +4,10 @@
 #include <benchmark/benchmark.h>
 #include <c10/core/InferenceMode.h>
 
-#include "model/wan_model.h"
-#include "runtime/device.h"
-#include "runtime/memory.h"
-#include "strategy/local_attention.h"
+#include "base/device.h"
+#include "base/memory.h"
+#include "model/wan/wan_model.h"
+#include "strategy/denoise/local_attention.h"
 
 namespace dualparal {
 namespace {

@@ -9,12 +9,12 @@
 
 #include <iostream>
 
-#include "model/safetensors.h"
-#include "model/transformer.h"
-#include "runtime/clock.h"
-#include "runtime/device.h"
-#include "runtime/errors.h"
-#include "strategy/local_attention.h"
+#include "base/clock.h"
+#include "base/device.h"
+#include "base/errors.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/wan/transformer.h"
+#include "strategy/denoise/local_attention.h"
 
 namespace dualparal {
 namespace {

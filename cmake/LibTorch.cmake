@@ -3,7 +3,7 @@
 #
 # find_package(Torch) asks for the CUDA toolkit whenever the wheel was built for CUDA. The project
 # needs only libtorch_cpu and libc10 at link time: the CUDA backend is loaded at run time when a
-# CUDA device is asked for (runtime/device.cpp), so one binary serves machines with and without.
+# CUDA device is asked for (base/device.cpp), so one binary serves machines with and without.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 if(NOT DUALPARAL_TORCH_DIR)
   execute_process(

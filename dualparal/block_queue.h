@@ -8,8 +8,8 @@
 
 #include "dualparal/block_plan.h"
 #include "dualparal/noise_pool.h"
-#include "model/sampler.h"
-#include "strategy/latents_sink.h"
+#include "model/sampling/sampler.h"
+#include "strategy/denoise/latents_sink.h"
 
 namespace dualparal {
 

@@ -3,11 +3,11 @@
 
 #include <deque>
 
+#include "base/errors.h"
 #include "dualparal/block_queue.h"
 #include "dualparal/feature_cache.h"
-#include "runtime/errors.h"
-#include "strategy/partition.h"
-#include "strategy/pipeline_stage.h"
+#include "strategy/parallel/partition.h"
+#include "strategy/parallel/pipeline_stage.h"
 
 namespace dualparal {
 namespace {

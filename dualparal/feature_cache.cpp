@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/feature_cache.h"
 
-#include "model/attention.h"
-#include "model/ops.h"
-#include "runtime/errors.h"
+#include "base/errors.h"
+#include "model/ops/attention.h"
+#include "model/ops/ops.h"
 
 namespace dualparal {
 namespace {

@@ -6,9 +6,9 @@
 
 #include <map>
 
-#include "model/rotary.h"
-#include "model/self_attention.h"
-#include "strategy/shares.h"
+#include "model/ops/rotary.h"
+#include "model/ops/self_attention.h"
+#include "strategy/parallel/shares.h"
 
 namespace dualparal {
 

@@ -3,7 +3,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "strategy/noise.h"
+#include "strategy/denoise/noise.h"
 
 namespace dualparal {
 namespace {

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "dualparal/block_plan.h"
-#include "strategy/request.h"
+#include "strategy/denoise/request.h"
 
 namespace dualparal {
 

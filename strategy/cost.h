@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "model/config.h"
-#include "strategy/request.h"
+#include "model/wan/config.h"
+#include "strategy/denoise/request.h"
 
 namespace dualparal {
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "runtime/errors.h"
+#include "base/errors.h"
 
 namespace dualparal {
 namespace {

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "model/transformer.h"
-#include "runtime/communicator.h"
-#include "runtime/recorder.h"
+#include "comm/communicator.h"
+#include "comm/recorder.h"
+#include "model/wan/transformer.h"
 #include "strategy/cost.h"
-#include "strategy/latents_sink.h"
+#include "strategy/denoise/latents_sink.h"
+#include "strategy/denoise/request.h"
 #include "strategy/options.h"
-#include "strategy/request.h"
-#include "strategy/slots.h"
+#include "strategy/parallel/slots.h"
 
 namespace dualparal {
 
@@ -55,7 +55,7 @@ class Strategy {
   virtual std::vector<Link> links(const Request&, int64_t /*world_size*/) const { return {}; }
 };
 
-/// A row of the table of strategies (harness/strategies.cpp).
+/// A row of the table of strategies (harness/options/strategies.cpp).
 struct StrategyEntry {
   std::string name;
   std::string description;  ///< one line

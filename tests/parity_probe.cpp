@@ -14,14 +14,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "model/prompt_cleaning.h"
-#include "model/safetensors.h"
-#include "model/sampler.h"
-#include "model/wan_model.h"
-#include "runtime/device.h"
-#include "runtime/errors.h"
-#include "runtime/json.h"
-#include "strategy/local_attention.h"
+#include "base/device.h"
+#include "base/errors.h"
+#include "base/json.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/sampling/sampler.h"
+#include "model/wan/prompt_cleaning.h"
+#include "model/wan/wan_model.h"
+#include "strategy/denoise/local_attention.h"
 
 namespace dualparal {
 namespace {

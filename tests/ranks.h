@@ -12,8 +12,8 @@
 #include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
-#include "runtime/gloo_communicator.h"
-#include "strategy/noise.h"
+#include "comm/gloo_communicator.h"
+#include "strategy/denoise/noise.h"
 #include "strategy/strategy.h"
 #include "tests/model/tiny.h"
 

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/errors.h"
+#include "base/errors.h"
 
 namespace dualparal::testing {
 

@@ -4,10 +4,10 @@
 
 #include <c10/core/InferenceMode.h>
 
-#include "harness/rank_trace.h"
-#include "model/meta_kernels.h"
-#include "model/weights.h"
-#include "runtime/emulated_communicator.h"
+#include "comm/emulated_communicator.h"
+#include "harness/trace/rank_trace.h"
+#include "model/checkpoint/weights.h"
+#include "model/ops/meta_kernels.h"
 #include "strategy/strategy.h"
 
 namespace dualparal::testing {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "runtime/errors.h"
+#include "base/errors.h"
 
 namespace dualparal {
 namespace {

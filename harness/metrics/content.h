@@ -10,7 +10,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/json.h"
+#include "base/json.h"
 
 namespace dualparal {
 

@@ -3,9 +3,9 @@
 #include <exception>
 #include <iostream>
 
+#include "base/errors.h"
 #include "harness/metrics/content.h"
-#include "model/safetensors.h"
-#include "runtime/errors.h"
+#include "model/checkpoint/safetensors.h"
 
 int main(int argc, char** argv) try {
   dualparal::check_usage(argc == 3, "usage: content_probe FILE.safetensors PROMPT");

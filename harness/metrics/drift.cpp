@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/errors.h"
+#include "base/errors.h"
 
 namespace dualparal {
 

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "harness/metrics/content.h"
 #include "harness/metrics/drift.h"
 #include "harness/metrics/repetition.h"
-#include "runtime/json.h"
 
 namespace dualparal {
 

@@ -10,9 +10,9 @@
 #include <tuple>
 #include <utility>
 
+#include "base/errors.h"
+#include "base/files.h"
 #include "harness/simulator/replay.h"
-#include "runtime/errors.h"
-#include "runtime/files.h"
 
 namespace dualparal {
 namespace {

@@ -8,8 +8,8 @@
 #include <optional>
 #include <set>
 
-#include "harness/yaml_file.h"
-#include "runtime/errors.h"
+#include "base/errors.h"
+#include "base/yaml_file.h"
 
 namespace dualparal {
 namespace {

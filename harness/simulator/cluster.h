@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/work_meter.h"
+#include "base/work_meter.h"
 
 namespace dualparal {
 

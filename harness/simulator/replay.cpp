@@ -10,7 +10,7 @@
 #include <map>
 #include <simgrid/s4u.hpp>
 
-#include "runtime/errors.h"
+#include "base/errors.h"
 
 namespace dualparal {
 namespace {

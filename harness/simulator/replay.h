@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
-#include "harness/rank_trace.h"
 #include "harness/simulator/cluster.h"
+#include "harness/trace/rank_trace.h"
 
 namespace dualparal {
 

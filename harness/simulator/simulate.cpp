@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <set>
 
-#include "harness/provenance.h"
-#include "harness/rank_figures.h"
-#include "harness/result_figures.h"
+#include "base/errors.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "harness/record/result_figures.h"
 #include "harness/simulator/replay.h"
-#include "runtime/errors.h"
-#include "runtime/files.h"
+#include "harness/trace/rank_figures.h"
 
 namespace dualparal {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "harness/rank_trace.h"
+#include "base/json.h"
 #include "harness/simulator/cluster.h"
-#include "runtime/json.h"
+#include "harness/trace/rank_trace.h"
 
 namespace dualparal {
 

@@ -5,8 +5,8 @@
 #include <deque>
 
 #include "baselines/single.h"
-#include "strategy/guidance.h"
-#include "strategy/local_attention.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/local_attention.h"
 #include "tests/ranks.h"
 
 namespace dualparal::testing {

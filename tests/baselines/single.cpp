@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/single.h"
 
-#include "strategy/local_attention.h"
-#include "strategy/noise.h"
+#include "strategy/denoise/local_attention.h"
+#include "strategy/denoise/noise.h"
 #include "tests/model/tiny.h"
 
 namespace dualparal::testing {

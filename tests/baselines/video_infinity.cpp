@@ -3,9 +3,9 @@
 #include "baselines/video_infinity.h"
 
 #include "baselines/single.h"
-#include "model/ops.h"
-#include "strategy/guidance.h"
-#include "strategy/shares.h"
+#include "model/ops/ops.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/parallel/shares.h"
 #include "tests/ranks.h"
 
 namespace dualparal::testing {

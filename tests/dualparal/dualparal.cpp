@@ -4,8 +4,8 @@
 #include "dualparal/dualparal.h"
 
 #include "baselines/single.h"
-#include "model/ops.h"
-#include "strategy/guidance.h"
+#include "model/ops/ops.h"
+#include "strategy/denoise/guidance.h"
 #include "tests/ranks.h"
 
 namespace dualparal::testing {

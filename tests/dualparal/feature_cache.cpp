@@ -2,8 +2,8 @@
 // The feature cache against a separate, plain forward of the block whose keys and values it keeps.
 #include "dualparal/feature_cache.h"
 
-#include "strategy/guidance.h"
-#include "strategy/local_attention.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/local_attention.h"
 #include "tests/ranks.h"
 
 namespace dualparal::testing {

@@ -2,8 +2,8 @@
 // Tiny configurations with odd numbers, and random weights of their shapes.
 #pragma once
 
-#include "model/transformer.h"
-#include "model/vae.h"
+#include "model/wan/transformer.h"
+#include "model/wan/vae.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/memory.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <malloc.h>
+#include <sys/resource.h>
+
+#include <atomic>
+
+namespace dualparal {
+namespace {
+
+struct Count {
+  std::atomic<int64_t> allocated{0};
+  std::atomic<int64_t> peak{0};
+
+  void add(int64_t bytes) {
+    const int64_t now = allocated.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    int64_t seen = peak.load(std::memory_order_relaxed);
+    while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
+    }
+  }
+};
+
+Count cpu, meta;
+
+void release(void* data) {
+  if (!data) return;
+  cpu.add(-static_cast<int64_t>(malloc_usable_size(data)));
+  c10::free_cpu(data);
+}
+
+struct CountingAllocator final : at::Allocator {
+  at::DataPtr allocate(size_t bytes) override {
+    void* data = c10::alloc_cpu(bytes);
+    if (data) cpu.add(static_cast<int64_t>(malloc_usable_size(data)));
+    return {data, data, &release, at::Device(at::kCPU)};
+  }
+  at::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
+// Meta tensors have no memory: what they would take is kept where others have their data.
+void release_meta(void* size) {
+  meta.add(-*static_cast<int64_t*>(size));
+  delete static_cast<int64_t*>(size);
+}
+
+struct CountingMetaAllocator final : public at::Allocator {
+  at::DataPtr allocate(size_t bytes) override {
+    if (bytes == 0) return {nullptr, at::Device(at::kMeta)};
+    meta.add(static_cast<int64_t>(bytes));
+    return {nullptr, new int64_t(static_cast<int64_t>(bytes)), &release_meta, at::Device(at::kMeta)};
+  }
+  at::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void*, const void*, std::size_t) const override {}
+};
+
+Count* host_count(const at::Device& device) {
+  return device.is_cpu() ? &cpu : device.is_meta() ? &meta : nullptr;
+}
+
+}  // namespace
+
+void count_cpu_memory() {
+  // Freed blocks stay with the process, as the CUDA caching allocator keeps them: giving every large tensor back to
+  // the system and faulting it in again costs more than much of the arithmetic.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  static CountingAllocator allocator;
+  c10::SetCPUAllocator(&allocator, /*priority=*/1);
+}
+
+void count_meta_memory() {
+  static CountingMetaAllocator allocator;
+  c10::SetAllocator(at::kMeta, &allocator, /*priority=*/1);
+}
+
+MemoryUsage memory_usage(const at::Device& device) {
+  if (const Count* count = host_count(device)) return {count->allocated.load(), count->peak.load(), count->peak.load()};
+  using c10::CachingAllocator::StatType;
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  const auto all = static_cast<size_t>(StatType::AGGREGATE);
+  return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].peak};
+}
+
+void reset_peak_memory(const at::Device& device) {
+  if (Count* count = host_count(device))
+    count->peak = count->allocated.load();
+  else
+    c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+void release_cached_memory(const at::Device& device) {
+  if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <string>
+
+#include "base/errors.h"
+
+namespace dualparal {
+
+/// A YAML file's root; Error that names the file, and the line of what is no YAML.
+inline YAML::Node load_yaml(const std::string& file) {
+  try {
+    return YAML::LoadFile(file);
+  } catch (const YAML::BadFile&) {
+    fail("{}: cannot read", file);
+  } catch (const YAML::Exception& error) {
+    fail("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg);
+  }
+}
+
+}  // namespace dualparal

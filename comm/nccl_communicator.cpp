@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/nccl_communicator.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+
+#include "base/device.h"
+#include "base/errors.h"
+#include "comm/nccl_module.h"
+
+namespace dualparal {
+namespace {
+
+const NcclModule& nccl_module() {
+  static const NcclModule* const module = [] {
+    const auto file = find_nccl_module();
+    // Read when CUDA starts. A receive that was posted ahead runs on the GPU until its peer sends: kernels must neither
+    // queue up behind it (by default, streams share eight queues), nor be loaded while it runs (which waits for it).
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+    setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+    load_cuda_backend();
+    void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) fail("--backend nccl: {} could not be loaded ({}); use --backend gloo", file.string(), dlerror());
+    const auto get = reinterpret_cast<GetNcclModule>(dlsym(library, kNcclModuleSymbol));
+    check(get, "--backend nccl: {} is not this program's module: it has no {}", file.string(), kNcclModuleSymbol);
+    const NcclModule* const found = get();
+    check(std::string_view(found->program_version) == DUALPARAL_VERSION,
+          "--backend nccl: {} belongs to version {} of this program, which is {}; build both again", file.string(),
+          found->program_version, DUALPARAL_VERSION);
+    return found;
+  }();
+  return *module;
+}
+
+// Differs between machines, also where containers have the same name.
+std::string machine() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  return fmt::format("{} ({})", name, boot.substr(0, 8));
+}
+
+}  // namespace
+
+void check_backend(const std::string& backend, const std::string& device) {
+  check_usage(backend == "gloo" || backend == "nccl", "--backend: expected gloo or nccl, got '{}'", backend);
+  check_usage(backend == "gloo" || device.starts_with("cuda"),
+              "--backend nccl: needs --device cuda, got --device {}; use --backend gloo", device);
+}
+
+std::filesystem::path find_nccl_module() {
+  const auto file = std::filesystem::read_symlink("/proc/self/exe").parent_path() / kNcclModuleFile;
+  check(std::filesystem::exists(file),
+        "--backend nccl: {} is not there. It is built where CUDA's headers are (cmake says \"NCCL: on\"), and must lie "
+        "beside the program; use --backend gloo", file.string());
+  return file;
+}
+
+void load_nccl_module() { nccl_module(); }
+
+std::unique_ptr<Communicator> nccl_communicator(c10::intrusive_ptr<c10d::Store> store, const NcclOptions& options,
+                                                std::unique_ptr<Communicator> control, const at::Device& device) {
+  check(device.is_cuda(), "--backend nccl: needs a CUDA device, got {}", device.str());
+  const NcclModule& module = nccl_module();
+  check_own_gpus(control->gather(fmt::format("GPU {} of {}", module.gpu(device), machine())));
+  return module.make(std::move(store), options, std::move(control), device);
+}
+
+void check_own_gpus(const std::vector<std::string>& by_rank) {
+  std::map<std::string, size_t> owner;
+  for (size_t rank = 0; rank < by_rank.size(); ++rank) {
+    const auto [first, alone] = owner.emplace(by_rank[rank], rank);
+    check(alone, "ranks {} and {} share {}, which NCCL refuses: one rank per GPU, or --backend gloo", first->second, rank,
+          by_rank[rank]);
+  }
+}
+
+}  // namespace dualparal

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rank did and when: computing, sending, waiting. Timelines, idle time and error messages come from it.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/nvtx.h"
+#include "base/work_meter.h"
+#include "comm/communicator.h"
+
+namespace dualparal {
+
+/// The piece of work that something belongs to.
+struct WorkLabel {
+  int64_t block = 0;
+  int64_t step = 0;
+  int64_t first_layer = 0, last_layer = -1;  ///< inclusive; last < first: no layers
+  int64_t micro_batch = 0;
+
+  std::string text() const;  ///< "block 3, step 5, layers 4..7"
+};
+
+struct Event {
+  /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput };
+  Kind kind = Kind::kCompute;
+  WorkLabel label = {};
+  int64_t peer = -1;         ///< of a send or a receive
+  Channel channel = Channel::kForward;
+  int64_t bytes = 0;         ///< of a message, or of the final latents
+  Work work = {};            ///< of a computation, under a WorkMeter
+  int64_t live_bytes = 0;    ///< allocated on the device at its end, if the recorder was told to note it
+  double begin_s = 0;        ///< steady clock of the machine; a send begins when it is posted
+  double end_s = 0;          ///< a receive ends when the tensor is here: it lasts as long as it was waited for
+
+  std::string text() const;  ///< "computing block 3, step 5, layers 4..7", "waiting for rank 2: block 3, step 5"
+};
+
+/// Seconds on the clock of all events: one clock for all ranks of a machine.
+double event_clock();
+
+class Recorder {
+ public:
+  explicit Recorder(at::Device device) : device_(device) {}
+
+  /// Whether events carry the memory that is allocated at their end.
+  void note_memory(bool on) { notes_memory_ = on; }
+
+  /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
+  /// device's, not the host's. A message within a computation interrupts it: that is noted as two computations.
+  /// A profiler sees it as an NVTX range with the event's text, in which the ranges of messages lie.
+  class Span {
+   public:
+    Span(Recorder& recorder, Event event);
+    ~Span();
+    Span(const Span&) = delete;
+    Span& operator=(const Span&) = delete;
+
+   private:
+    void open();
+    void close();
+
+    Recorder& recorder_;
+    Event event_;
+    int unwinding_;
+    Span* outer_;  // the computation that this interrupts
+    NvtxRange range_;
+  };
+
+  Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }
+  Span send(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = Event::Kind::kSend, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+  }
+  Span receive(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = Event::Kind::kReceive, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+  }
+  Span wait(const WorkLabel& label, int64_t peer, Channel channel) {
+    return {*this, {.kind = Event::Kind::kWait, .label = label, .peer = peer, .channel = channel}};
+  }
+  /// Latents that are final from now on.
+  void output(int64_t bytes);
+  /// Sets what activity() says until a span opens.
+  void set_phase(const std::string& phase);
+
+  const std::vector<Event>& events() const { return events_; }
+  void clear() { events_.clear(); }
+  /// What this rank is doing now, in words; from any thread. After an exception: what it was doing then.
+  std::string activity() const;
+  /// The rank that this one is waiting for, or -1; from any thread.
+  int64_t waiting_for() const;
+
+ private:
+  at::Device device_;
+  std::vector<Event> events_;
+  Span* computing_ = nullptr;
+  bool notes_memory_ = false;
+  mutable std::mutex mutex_;
+  std::string phase_ = "starting";
+  bool busy_ = false, was_busy_ = false;  // a span is open; there was one in this phase
+  Event current_;
+};
+
+}  // namespace dualparal

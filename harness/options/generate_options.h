@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flags of `dualparal generate`.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "strategy/options.h"
+
+namespace CLI {
+class App;
+class Validator;
+}
+
+namespace dualparal {
+
+struct GenerateOptions {
+  std::string model;  ///< empty: the embedded model
+  bool random_weights = false;
+  std::string strategy = "single";
+  OptionValues strategy_options;  ///< as given, not yet resolved
+  int64_t nproc = 1;
+  std::string mode = "run";
+  int64_t world_size = 1;  ///< ranks of an emulated or traced run
+  std::string device = "cpu";
+  std::string backend = "gloo";
+  int64_t timeout_s = 1800;
+  std::string dtype = "fp32";
+  std::string vae_dtype = "fp32";
+  int64_t threads = 0;  ///< 0: LibTorch's default
+
+  std::optional<std::string> prompt;
+  std::optional<std::string> negative_prompt;
+  std::string prompt_embeds;
+
+  // Empty: what the checkpoint says (generation_defaults.json, scheduler_config.json), else Wan 2.1's own values.
+  std::optional<int64_t> frames, height, width, fps, steps;
+  std::optional<double> guidance_scale, flow_shift;
+  std::string sampler;
+  uint64_t seed = 0;
+  std::string initial_noise;
+
+  std::string output;       ///< mp4
+  std::string save_frames;  ///< folder for PNG files
+  std::string save_latents, save_noise, save_prompt_embeds;
+  std::string reference_latents;
+  bool no_decode = false;
+  bool no_quality = false;
+  std::string result;
+  std::string timeline;  ///< Chrome trace
+  std::string traces;    ///< folder for the ranks' traces
+  std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
+  bool quiet = false;
+};
+
+/// For flags: a whole number from 1.
+CLI::Validator positive_number();
+
+/// Declares every flag, in groups, with units and defaults, on `app`.
+void add_generate_options(CLI::App& app, GenerateOptions& options);
+
+/// Fills in what was left open from the model's folder; UsageError for values that cannot be.
+void resolve_generate_options(GenerateOptions& options);
+
+/// The resolved values, for the result line.
+nlohmann::ordered_json to_json(const GenerateOptions& options);
+
+}  // namespace dualparal

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/options/strategies.h"
+
+#include "base/errors.h"
+#include "baselines/fifo.h"
+#include "baselines/naive_pipeline.h"
+#include "baselines/sequence_parallel.h"
+#include "baselines/single.h"
+#include "baselines/video_infinity.h"
+#include "dualparal/dualparal.h"
+
+namespace dualparal {
+
+const std::vector<StrategyEntry>& strategies() {
+  static const std::vector<StrategyEntry> table = {
+      single_strategy(),
+      ring_strategy(),
+      ulysses_strategy(),
+      usp_strategy(),
+      video_infinity_strategy(),
+      fifo_strategy(),
+      naive_pipeline_strategy(),
+      dualparal_strategy(),
+  };
+  return table;
+}
+
+const StrategyEntry& find_strategy(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& entry : strategies()) {
+    if (entry.name == name) return entry;
+    names.push_back(entry.name);
+  }
+  throw UsageError(fmt::format("--strategy: '{}' is not known; there are: {}", name, fmt::join(names, ", ")));
+}
+
+}  // namespace dualparal

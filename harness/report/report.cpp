@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/report/report.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/files.h"
+#include "harness/report/report_groups.h"
+#include "harness/report/report_table.h"
+#include "harness/report/speedup.h"
+#include "harness/report/statistics.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+enum class Shown {
+  kMedian,   // over all runs
+  kRange,    // besides, the smallest and the largest
+  kSamples,  // mean and confidence interval where prompts or seeds differ: figures of a video, not of a run
+};
+
+struct Column {
+  std::string title;
+  std::string pointer;  // JSON pointer into the record
+  double scale;         // multiplied with the value
+  int digits;
+  Shown shown;
+};
+
+const std::vector<Column> kColumns = {
+    {"latency s", "/latency_s", 1, 3, Shown::kRange},
+    {"first block s", "/first_block_s", 1, 3, Shown::kMedian},
+    {"decode s", "/decode_s", 1, 3, Shown::kMedian},
+    {"memory MiB", "/peak_memory_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"weights MiB", "/per_rank/0/weights_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"sent MiB", "/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"sent by formula", "/analytic_cost/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
+    {"idle", "/bubble_ratio", 1, 3, Shown::kMedian},
+    {"idle by slots", "/bubble_ratio_slots", 1, 3, Shown::kMedian},
+    {"flicker", "/quality/flicker", 1, 4, Shown::kSamples},
+    {"seam ratio", "/quality/seam_ratio", 1, 3, Shown::kSamples},
+    {"seam in phase", "/quality/seam_ratio_in_phase", 1, 3, Shown::kSamples},
+    {"drift", "/quality/drift", 1, 4, Shown::kSamples},
+    {"repetition", "/quality/repetition", 1, 3, Shown::kSamples},
+    {"content", "/quality/content", 1, 3, Shown::kSamples},
+    {"switches /100", "/quality/identity_switches_per_100_frames", 1, 2, Shown::kSamples},
+    {"PSNR dB", "/quality/psnr_db", 1, 2, Shown::kSamples},
+    {"SSIM", "/quality/ssim", 1, 4, Shown::kSamples},
+    {"latent error", "/quality/latent_relative_error", 1, 6, Shown::kSamples},
+};
+constexpr size_t kWords = 2;  // columns that are set to the left
+const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
+
+std::string cell(const ResultGroup& group, const Column& column) {
+  const auto text = [&](double value) { return fmt::format("{:.{}f}", value * column.scale, column.digits); };
+  if (column.shown == Shown::kSamples) {
+    const auto samples = group.samples(column.pointer);
+    const MeanInterval interval = mean_interval(samples);
+    if (samples.size() > 1) return text(interval.mean) + " ± " + text(interval.half_width);
+  }
+  const auto values = group.values(column.pointer);
+  if (values.empty()) return "";
+  if (column.shown != Shown::kRange || values.size() == 1) return text(median(values));
+  const auto [smallest, largest] = std::ranges::minmax(values);
+  return fmt::format("{} ({}-{})", text(median(values)), text(smallest), text(largest));
+}
+
+Table main_table(const std::vector<ResultGroup>& groups) {
+  std::vector<std::string> header{"strategy", "options", "model", "size", "ranks", "dtype", "frames", "steps", "kind",
+                                  "machine", "n", "samples"};
+  for (const auto& column : kColumns) header.push_back(column.title);
+  header.push_back("note");
+  Table table{header};
+  for (const auto& group : groups) {
+    std::vector<std::string> row{group.text("strategy"), group.options(), group.text("model"), group.size(),
+                                 group.text("world_size"), group.text("dtype"), group.text("frames"),
+                                 group.text("steps"), group.kind(), group.machine(), std::to_string(group.ok.size()),
+                                 std::to_string(group.sample_count())};
+    for (const auto& column : kColumns) row.push_back(cell(group, column));
+    row.push_back(group.note());
+    table.push_back(std::move(row));
+  }
+  return without_idle_columns(table, kIfVaried);
+}
+
+std::string explanation(const std::vector<ResultGroup>& groups) {
+  std::string text =
+      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest allocated "
+      "by any rank while denoising, weights included. Definitions: docs/metrics.md.";
+  if (std::ranges::any_of(groups, [](const ResultGroup& group) { return group.sample_count() > 1; }))
+    text += " Quality, where prompts or seeds differ: mean ± half the width of its 95 % confidence interval, by Student's "
+            "t over the samples; the repeats of a prompt with a seed are one sample.";
+  return text + "\n\n";
+}
+
+std::string provenance_text(const std::vector<Json>& records) {
+  std::set<std::string> lines;
+  for (const auto& r : records) {
+    if (!r.contains("provenance") || !r["provenance"].is_object()) continue;
+    const auto& p = r["provenance"];
+    const Json code = p.contains("code") ? p["code"] : Json();
+    const bool dirty = code.is_object() && code.contains("dirty") && code["dirty"] == true;
+    const std::string gpu = text_at(p, "gpu");
+    lines.insert(fmt::format("- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text_at(p, "date", "?").substr(0, 10),
+                             text_at(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0),
+                             text_at(p, "libtorch", "?"), text_at(code, "commit", "unknown").substr(0, 12),
+                             dirty ? " with uncommitted changes" : ""));
+  }
+  return fmt::format("{}\n", fmt::join(lines, "\n"));
+}
+
+std::string speedup_title(const std::string& base) {
+  return fmt::format("Latency and memory divided by those of {}", base);
+}
+
+std::string speedup_text(const std::vector<ResultGroup>& groups, const std::string& base) {
+  std::string text = fmt::format(
+      "\n## {}\n\nMore than 1: `{}` is faster, or needs less memory. Compared are only lines of the same kind, machine "
+      "or cluster, model, size, frames, steps, dtype and number of ranks.",
+      speedup_title(base), base);
+  const Table table = speedup_table(groups, base);
+  if (std::ranges::find(table[0], "paper's") != table[0].end())
+    text += " \"Paper's\" is the headline of arXiv 2505.21070, for 1,025 frames on 8 RTX 4090: \"up to\" is over its "
+            "baselines and models, and its absolute figures could not be had.";
+  return text + "\n\n" + markdown_table(table, kWords);
+}
+
+std::string render_markdown(const std::vector<Json>& records, const ReportOptions& options, const fs::path& folder) {
+  const auto groups = group_results(records);
+  std::string text = "# " + options.title + "\n\n" + explanation(groups) + markdown_table(main_table(groups), kWords);
+  if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);
+  const auto list = [&](const char* sub, const char* extension) {
+    std::vector<std::string> names;
+    if (fs::is_directory(folder / sub))
+      for (const auto& item : fs::directory_iterator(folder / sub))
+        if (item.path().extension() == extension) names.push_back(std::string(sub) + "/" + item.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  const auto figures = list("figures", ".png");
+  if (!figures.empty()) text += "\n## Figures\n\n";
+  for (const auto& name : figures) text += fmt::format("![{}]({})\n\n", fs::path(name).stem().string(), name);
+  const auto videos = list("videos", ".mp4");
+  if (!videos.empty()) text += "\n## Videos\n\n";
+  for (const auto& name : videos) text += fmt::format("- [{}]({})\n", fs::path(name).stem().string(), name);
+  return text + "\n## Provenance\n\n" + provenance_text(records);
+}
+
+}  // namespace
+
+std::string markdown_report(const ReportOptions& options, const fs::path& folder) {
+  return render_markdown(read_report_lines(options.results), options, folder);
+}
+
+void write_report(const ReportOptions& options, const fs::path& folder) {
+  const auto records = read_report_lines(options.results);
+  const auto groups = group_results(records);
+  std::string latex = latex_table(main_table(groups), kWords, options.title);
+  if (!options.baseline.empty())
+    latex += "\n" + latex_table(speedup_table(groups, options.baseline), kWords, speedup_title(options.baseline));
+  write_file(folder / "report.md", render_markdown(records, options, folder));
+  write_file(folder / "report.tex", latex);
+}
+
+}  // namespace dualparal

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Result lines as the rows of a report: the runs of one point together, and its figures from them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace dualparal {
+
+/// The runs of one configuration: repeats, and samples with other prompts or seeds.
+struct ResultGroup {
+  nlohmann::ordered_json first;             ///< what all have in common is read from it
+  std::vector<nlohmann::ordered_json> ok;   ///< those that ran to their end
+
+  /// A field of the first line as text; "?" if it is not known.
+  std::string text(const char* field) const;
+  /// "measured"; of a simulation with its cluster: "simulated on 8x RTX 4090".
+  std::string kind() const;
+  std::string size() const;     ///< "480x832", height first
+  /// The GPU's or the processor's name; empty of a simulation, and of a run on a GPU that did not come to its end.
+  std::string machine() const;
+  std::string options() const;  ///< those that are not at their default: "block-frames=4 feature-cache=off"
+  /// Empty, or why there are no figures: "failed: out of memory".
+  std::string note() const;
+  /// Values of a number in the runs that have it, by its JSON pointer ("/quality/drift").
+  std::vector<double> values(const std::string& pointer) const;
+  /// One value for each sample, a prompt with a seed: the mean over the sample's repeats.
+  std::vector<double> samples(const std::string& pointer) const;
+  size_t sample_count() const;
+};
+
+/// `object[key]` if there is such a text, else `otherwise`.
+std::string text_at(const nlohmann::ordered_json& object, const char* key, const std::string& otherwise = "");
+
+/// All lines of files, or of results.jsonl in folders. A point that was run again counts with its last line.
+/// Error if there is none.
+std::vector<nlohmann::ordered_json> read_report_lines(const std::vector<std::filesystem::path>& files);
+
+/// By model, kind and frames, strategies in the order of their table. Kinds, clusters, models, sizes, options, ... are never mixed.
+std::vector<ResultGroup> group_results(const std::vector<nlohmann::ordered_json>& records);
+
+}  // namespace dualparal

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/emulate.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "base/clock.h"
+#include "base/device.h"
+#include "base/errors.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "comm/emulated_communicator.h"
+#include "harness/options/strategies.h"
+#include "harness/record/provenance.h"
+#include "harness/record/result_figures.h"
+#include "harness/record/results.h"
+#include "harness/run/rank_run.h"
+#include "model/ops/meta_kernels.h"
+
+namespace dualparal {
+namespace {
+
+// The device that ranks compute on; for shapes alone, told which device's kernels are meant.
+at::Device compute_device(const GenerateOptions& options) {
+  if (options.mode == "emulate") return parse_device(options.device);
+  set_traced_device(named_device(options.device).type());
+  count_meta_memory();
+  register_meta_kernels();
+  return at::kMeta;
+}
+
+// Embeddings of the file, or noise of a prompt's shape: the latents have no meaning anyhow, as ranks hear nothing of each
+// other.
+void set_prompt(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
+  PromptEmbeds embeds;
+  if (!options.prompt_embeds.empty())
+    embeds = read_prompt_embeds(options, shape[2]);
+  else
+    embeds.prompt = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
+                                     : at::randn(shape, at::detail::createCPUGenerator(request.seed));
+  if (!embeds.negative.defined()) embeds.negative = embeds.prompt;
+  const auto placed = [&](const at::Tensor& tensor) { return device.is_meta() ? at::empty_like(tensor, device) : tensor; };
+  request.prompt_embeds = placed(embeds.prompt);
+  request.negative_prompt_embeds = placed(embeds.negative);
+}
+
+}  // namespace
+
+nlohmann::ordered_json emulate(const GenerateOptions& options) {
+  const c10::InferenceMode inference;
+  const bool shapes_only = options.mode == "trace";
+  const at::Device device = compute_device(options);
+  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+  const Stopwatch total;
+  const WanModel model(options.model, options.random_weights);
+  const auto strategy = find_strategy(options.strategy).make(options.strategy_options);
+  const Placement placement{device, parse_dtype(options.dtype)};
+  Request request = make_request(options, model);
+  set_prompt(request, options, model, device);
+  if (shapes_only)  // noise without memory
+    request.initial_noise = at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
+                                .expand({1, request.channels, request.latent_frames, request.latent_height,
+                                         request.latent_width});
+
+  const int64_t world_size = options.world_size;
+  std::vector<RankTrace> traces;
+  double load_s = 0;
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    Recorder recorder(device);
+    const auto comm = emulated_communicator(rank, world_size);
+    const auto title = fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.strategy, rank, world_size);
+    NullSink nowhere;
+    try {
+      RankResult result = run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
+      result.trace.timed = !shapes_only;
+      if (shapes_only)  // between messages that follow each other, nothing is computed
+        std::erase_if(result.trace.events,
+                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
+      load_s = std::max(load_s, result.load_s);
+      traces.push_back(std::move(result.trace));
+    } catch (const c10::OutOfMemoryError& error) {
+      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+    }
+    release_cached_memory(device);
+  }
+
+  auto record = result_header(options, model.name(), request.latent_frames, world_size);
+  record["kind"] = shapes_only ? "traced" : "emulated";
+  set_rank_fields(record, traces);
+  record["load_s"] = shapes_only ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(load_s);
+  record["total_s"] = total.seconds();
+  set_formula_fields(record, *strategy, request, model.transformer_config(),
+                     static_cast<int64_t>(c10::elementSize(placement.dtype)), world_size);
+  record["quality"] = nullptr;
+  record["status"] = "ok";
+  record["error"] = nullptr;
+  record["config"] = to_json(options);
+  record["config_hash"] = text_hash(record["config"].dump());
+  record["provenance"] = provenance(shapes_only ? at::Device(at::kCPU) : device);
+  if (!options.traces.empty()) write_traces(options.traces, traces, record);
+  return record;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/rank_run.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/device.h"
+#include "base/errors.h"
+#include "base/memory.h"
+#include "base/nvtx.h"
+#include "base/progress.h"
+#include "comm/emulated_communicator.h"
+#include "model/checkpoint/safetensors.h"
+
+namespace dualparal {
+namespace {
+
+// Notes when latents become final.
+class NotingSink final : public LatentsSink {
+ public:
+  NotingSink(LatentsSink& inner, Recorder& recorder) : inner_(inner), recorder_(recorder) {}
+  void push(const at::Tensor& latents) override {
+    recorder_.output(static_cast<int64_t>(latents.nbytes()));
+    inner_.push(latents);
+  }
+
+ private:
+  LatentsSink& inner_;
+  Recorder& recorder_;
+};
+
+}  // namespace
+
+Request make_request(const GenerateOptions& options, const WanModel& model) {
+  Request request;
+  request.latent_frames = latent_frames_for(*options.frames);
+  request.latent_height = *options.height / model.vae_config().spatial_stride();
+  request.latent_width = *options.width / model.vae_config().spatial_stride();
+  request.channels = model.transformer_config().in_channels;
+  request.scheduler = model.scheduler_config();
+  request.scheduler.flow_shift = *options.flow_shift;
+  request.sampler = parse_sampler(options.sampler);
+  request.num_inference_steps = *options.steps;
+  request.guidance_scale = *options.guidance_scale;
+  request.seed = options.seed;
+  if (!options.initial_noise.empty()) {
+    request.initial_noise =
+        read_tensor(options.initial_noise, "noise",
+                    {1, request.channels, -1, request.latent_height, request.latent_width}).to(at::kFloat);
+    check(request.initial_noise.size(2) >= request.latent_frames,
+          "--initial-noise {}: {} latent frames, expected at least {} for {} video frames", options.initial_noise,
+          request.initial_noise.size(2), request.latent_frames, *options.frames);
+  }
+  return request;
+}
+
+PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
+  const std::vector<int64_t> shape{1, -1, text_dim};
+  PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
+  if (*options.guidance_scale > 1)
+    embeds.negative = read_tensor(options.prompt_embeds, "negative_prompt_embeds", shape);
+  return embeds;
+}
+
+RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder, LatentsSink& sink,
+                    const std::function<void()>& before_denoising) {
+  const at::Device device = run.placement.device;
+  RankResult result;
+  recorder.set_phase("loading weights");
+  const Stopwatch load;
+  const auto transformer = run.model.load_transformer(
+      run.placement, run.strategy.parts(run.model.transformer_config(), {comm.rank(), comm.world_size()}));
+  synchronize(device);
+  result.load_s = load.seconds();
+
+  const auto warm_up = [&](Communicator& with) {
+    recorder.set_phase("warming up");
+    const NvtxRange range("{}: warm-up, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
+    Request warmup = request;
+    warmup.num_inference_steps = std::min(*run.options.warmup_steps, request.num_inference_steps);
+    NullSink nowhere;
+    run.strategy.denoise(warmup, {*transformer, with, recorder}, nowhere);
+    synchronize(device);
+    recorder.clear();
+  };
+  // First without the others: a receive of NCCL's that waits on the GPU would hold up the loading of a kernel, or the
+  // allocator, which the rank needs to send what the others wait for.
+  if (*run.options.warmup_steps > 0 && run.options.backend == "nccl" && comm.world_size() > 1)
+    warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
+  recorder.set_phase("connecting to other ranks");
+  comm.connect(run.strategy.links(request, comm.world_size()));
+  if (*run.options.warmup_steps > 0) warm_up(comm);
+
+  recorder.set_phase("waiting for all ranks to be ready");
+  comm.barrier();
+  std::optional<WorkMeter> meter;
+  if (run.count_work) meter.emplace();
+  recorder.note_memory(run.count_work);
+  synchronize(device);
+  reset_peak_memory(device);
+  before_denoising();
+  NotingSink noting(sink, recorder);
+  RankTrace& trace = result.trace;
+  trace.begin_s = event_clock();
+  {
+    const NvtxRange range("{}: denoise, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
+    Progress progress(run.title, "step", run.options.quiet || !run.shows_progress);
+    run.strategy.denoise(request,
+                         {*transformer, comm, recorder, [&](int64_t done, int64_t all) { progress.update(done, all); }},
+                         noting);
+    synchronize(device);
+  }
+  trace.end_s = event_clock();
+  trace.events = recorder.events();
+  const MemoryUsage memory = memory_usage(device);
+  trace.peak_memory_bytes = memory.peak_allocated_bytes;
+  trace.peak_reserved_bytes = memory.peak_reserved_bytes;
+  trace.weights_bytes = transformer->weights_bytes();
+  return result;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// One rank's denoising, the same in every mode: load, warm up, denoise, and say what was done.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "harness/options/generate_options.h"
+#include "harness/trace/rank_trace.h"
+#include "model/wan/wan_model.h"
+#include "strategy/strategy.h"
+
+namespace dualparal {
+
+/// What is to be generated, but for the prompt.
+Request make_request(const GenerateOptions& options, const WanModel& model);
+
+/// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
+PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
+
+struct RankRun {
+  const GenerateOptions& options;
+  const WanModel& model;
+  Strategy& strategy;
+  Placement placement;
+  bool count_work = false;      ///< events carry what was computed, and the memory allocated
+  bool shows_progress = false;
+  std::string title;            ///< of the progress line
+};
+
+struct RankResult {
+  RankTrace trace;
+  double load_s = 0;  ///< reading its transformer weights
+};
+
+/// Denoises this rank's part of `request`. before_denoising is called when everything is ready, just before the clock
+/// starts.
+RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder, LatentsSink& sink,
+                    const std::function<void()>& before_denoising = [] {});
+
+/// Throws the latents away.
+struct NullSink final : LatentsSink {
+  void push(const at::Tensor&) override {}
+};
+
+}  // namespace dualparal

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens to finished latents: saved, decoded, measured, written. Decoding runs in a thread of its own.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
+#include "harness/media/video_file.h"
+#include "harness/metrics/quality.h"
+#include "model/wan/wan_model.h"
+#include "strategy/denoise/latents_sink.h"
+
+namespace dualparal {
+
+struct VideoSinkOptions {
+  int64_t frames = 0;          ///< of the video; what is decoded beyond them is cut
+  int64_t height = 0, width = 0, fps = 16;
+  bool decode = true;
+  bool overlap = false;        ///< decode while later latents are still being denoised
+  std::string video_path;      ///< mp4, or empty
+  std::string frames_dir;      ///< PNG files, or empty
+  /// safetensors, or empty. While the video is not finished, the latents so far lie piece by piece in the folder
+  /// <latents_path>.partial, where they stay if the run ends early.
+  std::string latents_path;
+};
+
+class VideoSink final : public LatentsSink {
+ public:
+  /// `load_vae` is called when the first latents are to be decoded. `quality` may be null.
+  VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae>()> load_vae, QualityMeter* quality);
+  /// Without finish(): stops, and leaves no video behind.
+  ~VideoSink() override;
+
+  void push(const at::Tensor& latents) override;
+  /// Decodes what is left and completes the files. Throws what went wrong in the decoding thread.
+  void finish();
+
+  /// Seconds spent decoding (and measuring and writing).
+  double decode_s() const { return decode_s_; }
+  int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
+
+ private:
+  void save_piece(const at::Tensor& latents);
+  void join_pieces();
+  void start_worker();
+  void work();
+  void decode(Vae::Stream& stream, const at::Tensor& latents);
+
+  VideoSinkOptions options_;
+  std::function<std::unique_ptr<Vae>()> load_vae_;
+  QualityMeter* quality_;
+  std::unique_ptr<VideoFile> video_;
+  std::vector<std::filesystem::path> latents_pieces_;
+  int64_t frames_written_ = 0;
+
+  double decode_s_ = 0;
+  int64_t decode_peak_bytes_ = 0;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<at::Tensor> queue_;
+  bool closed_ = false, abandoned_ = false;
+  std::exception_ptr failure_;
+  std::thread worker_;
+};
+
+}  // namespace dualparal

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/sweep/bench.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "base/progress.h"
+#include "harness/record/results.h"
+#include "harness/report/report.h"
+#include "harness/sweep/bench_point.h"
+#include "harness/sweep/bench_reference.h"
+#include "harness/sweep/child_process.h"
+#include "harness/sweep/experiment.h"
+#include "harness/sweep/folder_lock.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kScratch = ".job";  // folders of points under way
+
+using Json = nlohmann::ordered_json;
+
+// Points that share their traces: one that is generated, and the same one on several clusters.
+using Task = std::vector<Point>;
+
+std::vector<Task> tasks_of(const std::vector<Point>& points) {
+  std::vector<Task> tasks;
+  for (const Point& point : points) {
+    const bool alike = !tasks.empty() && tasks.back()[0].flags == point.flags && tasks.back()[0].repeat == point.repeat &&
+                       !point.cluster.empty();
+    if (!alike) tasks.emplace_back();
+    tasks.back().push_back(point);
+  }
+  return tasks;
+}
+
+// Nothing is timed: such points may run beside each other.
+bool timeless(const Task& task) {
+  const auto mode = task[0].flags.find("mode");
+  return mode != task[0].flags.end() && mode->second == "trace";
+}
+
+class Bench {
+ public:
+  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder)
+      : options_(options),
+        experiment_(experiment),
+        folder_(std::move(folder)),
+        varied_(varied_flags(experiment)),
+        references_(folder_, options.quiet) {}
+
+  /// Returns the number of points that failed.
+  int64_t run(const std::vector<Point>& missing) {
+    const auto tasks = tasks_of(missing);
+    total_ = static_cast<int64_t>(missing.size());
+    const bool together = std::all_of(tasks.begin(), tasks.end(), timeless);
+    const int64_t asked = options_.jobs > 0 ? options_.jobs : std::thread::hardware_concurrency();
+    const int64_t jobs = together ? std::min<int64_t>(asked, static_cast<int64_t>(tasks.size())) : 1;
+    std::atomic<size_t> next{0};
+    std::exception_ptr failure;
+    const auto work = [&](int64_t job) {
+      try {
+        for (size_t i = next++; i < tasks.size(); i = next++) run_task(tasks[i], folder_ / fmt::format("{}{}", kScratch, job), jobs > 1);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        failure = std::current_exception();
+        next = tasks.size();
+      }
+    };
+    std::vector<std::thread> others;
+    for (int64_t job = 1; job < jobs; ++job) others.emplace_back(work, job);
+    work(0);
+    for (auto& other : others) other.join();
+    if (failure) std::rethrow_exception(failure);
+    return failed_;
+  }
+
+  /// What was kept for points to come; there is none any more.
+  void clean_up() { references_.remove(); }
+
+ private:
+  void run_task(const Task& task, const fs::path& scratch, bool together) {
+    fs::remove_all(scratch);
+    fs::create_directories(scratch);
+    const auto first_cluster = std::ranges::find_if(task, [](const Point& point) { return !point.cluster.empty(); });
+    const bool simulates = first_cluster != task.end();
+    std::string untraced;  // why there is nothing to simulate
+    for (const Point& point : task) {
+      if (!point.cluster.empty() && (fs::exists(scratch / "traces") || !untraced.empty())) break;
+      if (point.cluster.empty()) announce(point);
+      Json record = point.skip_reason.empty() ? generate(point, scratch, simulates, together)
+                                              : unfinished_record(point, "skipped", point.skip_reason);
+      if (record["status"] != "ok") untraced = record["error"];
+      if (point.cluster.empty()) append(point, std::move(record));
+    }
+    if (simulates) simulate(task, scratch, untraced);
+    fs::remove_all(scratch);
+  }
+
+  Json generate(const Point& point, const fs::path& scratch, bool traces, bool quiet) {
+    const fs::path line = scratch / "line.jsonl";
+    fs::remove(line);
+    const bool runs_itself = point.cluster.empty();
+    const fs::path video = point.video && runs_itself ? point_file("videos", point, varied_, ".mp4") : fs::path();
+    const fs::path timeline = point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
+    auto arguments = flag_arguments(point.flags);
+    arguments.insert(arguments.begin(), "generate");
+    arguments.insert(arguments.end(), {"--result", line.string()});
+    if (traces) arguments.insert(arguments.end(), {"--traces", (scratch / "traces").string()});
+    if (!video.empty()) arguments.insert(arguments.end(), {"--output", (folder_ / video).string()});
+    if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
+    if (point.reference)
+      for (auto& argument : references_.arguments()) arguments.push_back(std::move(argument));
+    const auto child = run_self(arguments, options_.quiet || quiet);
+    if (child.exit_code != 0) return unfinished_record(point, "failed", child.error);
+    Json record = read_results(line).at(0);
+    if (!video.empty()) record["video"] = video.string();
+    if (!timeline.empty()) record["timeline"] = timeline.string();
+    if (point.reference) references_.fill(record, point);
+    return record;
+  }
+
+  // All clusters of a task at once: reading its traces takes as long as replaying them.
+  void simulate(const Task& task, const fs::path& scratch, const std::string& untraced) {
+    const fs::path lines = scratch / "simulated.jsonl";
+    std::vector<const Point*> points;
+    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--result", lines.string(), "--quiet"};
+    for (const Point& point : task)
+      if (!point.cluster.empty()) {
+        announce(point);
+        points.push_back(&point);
+        arguments.insert(arguments.end(), {"--cluster", point.cluster.string()});
+      }
+    fs::path timeline = points[0]->timeline ? point_file("timelines", *points[0], varied_, ".json") : fs::path();
+    if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
+    std::string failure = untraced;
+    std::vector<Json> records;
+    if (untraced.empty()) {
+      failure = run_self(arguments, true).error;
+      // Too little memory is a result: the line is there, and says so.
+      if (fs::exists(lines)) records = read_results(lines);
+    }
+    for (size_t i = 0; i < points.size(); ++i) {
+      if (i >= records.size()) {
+        append(*points[i], unfinished_record(*points[i], points[i]->skip_reason.empty() ? "failed" : "skipped", failure));
+        continue;
+      }
+      if (!timeline.empty()) records[i]["timeline"] = timeline_of(timeline, records[i], points.size()).string();
+      append(*points[i], std::move(records[i]));
+    }
+  }
+
+  // As `simulate` names them.
+  static fs::path timeline_of(fs::path file, const Json& record, size_t clusters) {
+    if (clusters > 1)
+      file.replace_filename(file.stem().string() + "_" + record["cluster"]["name"].get<std::string>() + file.extension().string());
+    return file;
+  }
+
+  void announce(const Point& point) {
+    const std::lock_guard lock(mutex_);
+    ++begun_;
+    if (options_.quiet) return;
+    const double left = watch_.seconds() / static_cast<double>(std::max<int64_t>(1, begun_ - 1)) *
+                        static_cast<double>(total_ - begun_ + 1);
+    fmt::print(stderr, "# {}/{} {}{}{}\n", begun_, total_, point.label(),
+               point.repeat > 0 ? fmt::format(" (repeat {})", point.repeat) : "",
+               begun_ == 1 ? "" : fmt::format(", about {} left", duration_text(left)));
+  }
+
+  void append(const Point& point, Json record) {
+    record["experiment"] = experiment_.name;
+    record["point"] = point.key();
+    record["repeat"] = point.repeat;
+    const std::lock_guard lock(mutex_);
+    const bool simulated_memory = record["kind"] == "simulated" && record.contains("latency_without_memory_limit_s");
+    if (record["status"] == "failed" && !simulated_memory) ++failed_;
+    append_line(folder_ / "results.jsonl", record.dump());
+  }
+
+  const BenchOptions& options_;
+  const Experiment& experiment_;
+  fs::path folder_;
+  std::set<std::string> varied_;
+  References references_;
+  Stopwatch watch_;
+  std::mutex mutex_;
+  int64_t total_ = 0, begun_ = 0, failed_ = 0;
+};
+
+}  // namespace
+
+int64_t run_bench(const BenchOptions& options) {
+  const Experiment experiment = read_experiment(options.experiment);
+  const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
+  const fs::path lines = folder / "results.jsonl";
+  fs::create_directories(folder);
+  // What a killed run has started may take a moment to end.
+  const FolderLock lock(folder, std::chrono::seconds(10));
+  remove_abandoned_files(folder);
+  for (const auto& item : fs::directory_iterator(folder))
+    if (item.path().filename().string().starts_with(kScratch)) fs::remove_all(item.path());
+  drop_unfinished_line(lines);
+
+  std::map<std::string, std::string> done;  // key -> status
+  if (fs::exists(lines))
+    for (const auto& record : read_results(lines))
+      if (record.contains("point")) done[record["point"]] = record["status"];
+  std::vector<Point> missing;
+  for (const auto& point : experiment.points) {
+    const auto found = done.find(point.key());
+    if (found == done.end() || (options.retry_failed && found->second == "failed")) missing.push_back(point);
+  }
+  if (!options.quiet)
+    fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
+               missing.size(), folder.string());
+  Bench bench(options, experiment, folder);
+  const int64_t failed = missing.empty() ? 0 : bench.run(missing);
+  bench.clean_up();  // even with nothing to do: a kill may have come between the last line and this
+  write_report({.results = {lines}, .title = experiment.title}, folder);
+  if (!options.quiet) fmt::print(stderr, "# wrote {} and report.md beside it\n", lines.string());
+  return failed;
+}
+
+}  // namespace dualparal

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A point of an experiment as calls of this program, files and result lines.
+#pragma once
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "harness/sweep/experiment.h"
+
+namespace dualparal {
+
+/// Flags that differ between the points of an experiment: what a file's name must tell.
+std::set<std::string> varied_flags(const Experiment& experiment);
+
+/// A point's file, relative to the results' folder.
+std::filesystem::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied,
+                                 const char* extension);
+
+/// Its flags as arguments.
+std::vector<std::string> flag_arguments(const Flags& flags);
+
+/// A point that did not run to its end is a result, too: its line begins as that of any other, as far as it is known.
+nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error);
+
+}  // namespace dualparal

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/trace/rank_trace.h"
+
+#include "base/errors.h"
+#include "base/files.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::json;
+using Kind = Event::Kind;
+
+constexpr int kTraceSchema = 1;
+// Numbers of an event's line, in order. A computation has its work, a message its way.
+constexpr const char* kFields =
+    "kind block step first_layer last_layer micro_batch begin_s end_s live_bytes "
+    "| kind 0, compute: matmul_flops attention_flops convolution_flops moved_bytes operations "
+    "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final: peer channel bytes";
+constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3;
+
+fs::path rank_file(const fs::path& dir, size_t rank) { return dir / fmt::format("rank_{:05}.jsonl", rank); }
+
+std::string event_line(const Event& e) {
+  const WorkLabel& l = e.label;
+  std::string line = fmt::format("[{},{},{},{},{},{},{:.9f},{:.9f},{},", static_cast<int>(e.kind), l.block, l.step,
+                                 l.first_layer, l.last_layer, l.micro_batch, e.begin_s, e.end_s, e.live_bytes);
+  if (e.kind == Kind::kCompute)
+    return line + fmt::format("{:.0f},{:.0f},{:.0f},{:.0f},{}]", e.work.matmul_flops, e.work.attention_flops,
+                              e.work.convolution_flops, e.work.moved_bytes, e.work.operations);
+  return line + fmt::format("{},{},{}]", e.peer, static_cast<int>(e.channel), e.bytes);
+}
+
+Event event_of(const Json& j) {
+  check(j.is_array() && j.size() > kCommon, "expected an event: {}", kFields);
+  const auto kind = j[0].get<int>();
+  check(0 <= kind && kind <= static_cast<int>(Kind::kOutput) && j.size() == (kind == 0 ? kComputeSize : kMessageSize),
+        "expected an event: {}", kFields);
+  Event e{.kind = static_cast<Kind>(kind), .label = {j[1], j[2], j[3], j[4], j[5]}};
+  e.begin_s = j[6];
+  e.end_s = j[7];
+  e.live_bytes = j[8];
+  if (e.kind == Kind::kCompute) {
+    e.work = {j[9], j[10], j[11], j[12], j[13]};
+  } else {
+    e.peer = j[9];
+    e.channel = static_cast<Channel>(j[10].get<int>());
+    e.bytes = j[11];
+  }
+  return e;
+}
+
+}  // namespace
+
+Work RankTrace::work() const {
+  Work all;
+  for (const Event& event : events) all += event.work;
+  return all;
+}
+
+std::string RankTrace::to_text() const {
+  std::string text = Json{{"schema", kTraceSchema}, {"timed", timed}, {"begin_s", begin_s}, {"end_s", end_s},
+                          {"peak_memory_bytes", peak_memory_bytes}, {"peak_reserved_bytes", peak_reserved_bytes},
+                          {"weights_bytes", weights_bytes}, {"events", events.size()}, {"fields", kFields}}.dump();
+  for (const Event& event : events) text += "\n" + event_line(event);
+  return text + "\n";
+}
+
+RankTrace RankTrace::from_text(const std::string& text) {
+  RankTrace trace;
+  size_t expected = 0, begin = 0;
+  for (int64_t number = 1; begin < text.size(); ++number) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    try {
+      const auto json = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(end));
+      begin = end + 1;
+      if (number > 1) {
+        trace.events.push_back(event_of(json));
+        continue;
+      }
+      check(json.is_object() && json.value("schema", 0) == kTraceSchema, "expected a trace of schema {}", kTraceSchema);
+      trace.timed = json.at("timed");
+      trace.begin_s = json.at("begin_s");
+      trace.end_s = json.at("end_s");
+      trace.peak_memory_bytes = json.at("peak_memory_bytes");
+      trace.peak_reserved_bytes = json.at("peak_reserved_bytes");
+      trace.weights_bytes = json.at("weights_bytes");
+      expected = json.at("events");
+    } catch (const std::exception& error) {
+      fail("line {}: {}", number, error.what());
+    }
+  }
+  check(trace.events.size() == expected, "{} events, expected {}: the trace was cut off", trace.events.size(), expected);
+  return trace;
+}
+
+void write_traces(const fs::path& dir, const std::vector<RankTrace>& traces, const nlohmann::ordered_json& run) {
+  fs::create_directories(dir);
+  fs::remove(dir / "run.json");  // first: a set that is not whole is none
+  for (const auto& file : fs::directory_iterator(dir))
+    if (file.path().filename().string().starts_with("rank_") && file.path().extension() == ".jsonl") fs::remove(file.path());
+  for (size_t rank = 0; rank < traces.size(); ++rank) write_file(rank_file(dir, rank), traces[rank].to_text());
+  write_file(dir / "run.json", run.dump(1) + "\n");
+}
+
+TraceSet read_traces(const fs::path& dir) {
+  TraceSet set;
+  const fs::path run = dir / "run.json";
+  check(fs::exists(run), "{}: no traces here: expected run.json and rank_00000.jsonl, ... as --traces writes them",
+        dir.string());
+  try {
+    set.run = nlohmann::ordered_json::parse(read_file(run));
+    check(set.run.contains("world_size") && set.run.contains("dtype"), "not a result line");
+  } catch (const std::exception& error) {
+    fail("{}: {}", run.string(), error.what());
+  }
+  const auto ranks = set.run["world_size"].get<size_t>();
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    const fs::path file = rank_file(dir, rank);
+    check(fs::exists(file), "{}: missing, there should be {} ranks", file.string(), ranks);
+    try {
+      set.ranks.push_back(RankTrace::from_text(read_file(file)));
+    } catch (const std::exception& error) {
+      fail("{}: {}", file.string(), error.what());
+    }
+  }
+  return set;
+}
+
+}  // namespace dualparal

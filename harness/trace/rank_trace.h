@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rank did while it denoised, and the files that hold it (`--traces DIR`, docs/simulation.md).
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/json.h"
+#include "comm/recorder.h"
+
+namespace dualparal {
+
+/// What a rank knows of its denoising when it is over.
+struct RankTrace {
+  bool timed = true;              ///< whether the events' times mean anything; a trace of shapes has none
+  double begin_s = 0, end_s = 0;  ///< event clock, from behind the barrier to the rank's last work
+  std::vector<Event> events = {};
+  int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
+
+  /// Of all its computations.
+  Work work() const;
+
+  /// All in one text: how ranks give it to each other.
+  std::string to_text() const;
+  static RankTrace from_text(const std::string& text);
+};
+
+/// A run's traces: DIR/run.json (its result line) and DIR/rank_00000.jsonl, ... An older set there is replaced.
+void write_traces(const std::filesystem::path& dir, const std::vector<RankTrace>& traces, const nlohmann::ordered_json& run);
+
+struct TraceSet {
+  nlohmann::ordered_json run;  ///< the result line
+  std::vector<RankTrace> ranks;
+};
+
+/// Error that names the file (and line) for anything missing, cut off or unknown.
+TraceSet read_traces(const std::filesystem::path& dir);
+
+}  // namespace dualparal

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/ops/attention.h"
+
+#include <ATen/SDPBackend.h>
+
+#include <utility>
+
+#include "base/errors.h"
+
+namespace dualparal {
+namespace {
+
+// Attention and its log-sum-exp by the kernel that the device has for it; all tensors [batch, heads, tokens, head_dim].
+std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  if (query.is_cpu() || query.is_meta()) {  // meta tensors: every fused kernel has this one's shapes
+    const auto [output, weight] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value);
+    return {output, weight};
+  }
+  // The kernel that attention() would get: strategies that merge parts must not differ from others by it.
+  switch (static_cast<at::SDPBackend>(at::_fused_sdp_choice(query, key, value))) {
+    case at::SDPBackend::cudnn_attention: {
+      const auto all = at::_scaled_dot_product_cudnn_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
+      return {std::get<0>(all), std::get<1>(all).reshape({query.size(0), query.size(1), query.size(2)})};
+    }
+    case at::SDPBackend::flash_attention: {
+      const auto all = at::_scaled_dot_product_flash_attention(query, key, value);
+      return {std::get<0>(all), std::get<1>(all)};
+    }
+    default: {
+      const auto all = at::_scaled_dot_product_efficient_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
+      return {std::get<0>(all), std::get<1>(all).slice(2, 0, query.size(2))};  // that kernel pads the tokens
+    }
+  }
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  // Asked for meta tensors, LibTorch would take the way without a fused kernel.
+  if (query.is_meta()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value));
+  return at::scaled_dot_product_attention(query, key, value);
+}
+
+void PartialAttention::add(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double bias) {
+  if (key.size(1) == 0) return;
+  auto [output, weight] = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2));
+  weight = weight.unsqueeze(-1).to(at::kFloat) + bias;
+  if (!output_.defined()) {
+    dtype_ = query.scalar_type();
+    output_ = output;
+    weight_ = weight;
+    return;
+  }
+  // The new part's share of the sum of exponentials, and the logarithm of that sum, without leaving the range of fp32.
+  const at::Tensor share = at::sigmoid(weight - weight_);
+  output_ = at::lerp(output_.to(at::kFloat), output.to(at::kFloat), share);
+  weight_ = at::logaddexp(weight_, weight);
+}
+
+at::Tensor PartialAttention::result() const {
+  check(output_.defined(), "attention over no keys");
+  return output_.to(dtype_).transpose(1, 2);
+}
+
+}  // namespace dualparal

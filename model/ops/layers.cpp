@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/ops/layers.h"
+
+namespace dualparal {
+
+at::Tensor WeightScope::read_stacked(const std::vector<std::string>& names, const std::vector<int64_t>& shape) const {
+  if (!held) {
+    for (const auto& name : names) source.skip(prefix + name, shape);
+    return {};
+  }
+  std::vector<int64_t> stacked = shape;
+  stacked[0] *= static_cast<int64_t>(names.size());
+  at::Tensor target = source.allocate(stacked, source.placement().dtype);
+  for (size_t i = 0; i < names.size(); ++i) {
+    const auto begin = static_cast<int64_t>(i) * shape[0];
+    source.read_into(prefix + names[i], target.slice(0, begin, begin + shape[0]));
+  }
+  return target;
+}
+
+Linear::Linear(const WeightScope& scope, int64_t in, int64_t out, bool with_bias)
+    : weight(scope.read("weight", {out, in})), bias(with_bias ? scope.read("bias", {out}) : at::Tensor()) {}
+
+Linear::Linear(const WeightScope& scope, int64_t in, int64_t out, at::ScalarType dtype)
+    : weight(scope.read("weight", {out, in}, dtype)), bias(scope.read("bias", {out}, dtype)) {}
+
+Linear Linear::stacked(const WeightScope& scope, const std::vector<std::string>& names, int64_t in, int64_t out) {
+  std::vector<std::string> weights, biases;
+  for (const auto& name : names) {
+    weights.push_back(name + ".weight");
+    biases.push_back(name + ".bias");
+  }
+  Linear linear;
+  linear.weight = scope.read_stacked(weights, {out, in});
+  linear.bias = scope.read_stacked(biases, {out});
+  return linear;
+}
+
+}  // namespace dualparal

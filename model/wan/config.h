@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configurations of the parts of a Wan 2.1 checkpoint, as diffusers and transformers write them (config.json).
+// Field names are those of the files. Reading throws Error that names file, key, expected and got: a key or a
+// value that this program does not know is refused, never guessed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace dualparal {
+
+/// transformer/config.json of WanTransformer3DModel.
+struct TransformerConfig {
+  std::array<int64_t, 3> patch_size{1, 2, 2};  ///< frames, height, width
+  int64_t num_attention_heads = 0;
+  int64_t attention_head_dim = 0;
+  int64_t in_channels = 16;
+  int64_t out_channels = 16;
+  int64_t text_dim = 0;
+  int64_t freq_dim = 256;
+  int64_t ffn_dim = 0;
+  int64_t num_layers = 0;
+  bool cross_attn_norm = true;
+  double eps = 1e-6;
+  int64_t rope_max_seq_len = 1024;
+
+  int64_t dim() const { return num_attention_heads * attention_head_dim; }
+};
+
+/// vae/config.json of AutoencoderKLWan.
+struct VaeConfig {
+  int64_t base_dim = 96;
+  int64_t z_dim = 16;
+  std::vector<int64_t> dim_mult{1, 2, 4, 4};
+  int64_t num_res_blocks = 2;
+  std::vector<bool> temporal_downsample{false, true, true};  ///< `temperal_downsample` in the file
+  std::vector<double> latents_mean;                          ///< [z_dim]
+  std::vector<double> latents_std;                           ///< [z_dim]
+
+  /// Pixels per latent position along height and width.
+  int64_t spatial_stride() const { return int64_t{1} << (dim_mult.size() - 1); }
+  /// Frames per latent frame, the first one apart.
+  int64_t temporal_stride() const;
+};
+
+/// text_encoder/config.json of UMT5EncoderModel.
+struct TextEncoderConfig {
+  int64_t d_model = 0;
+  int64_t d_kv = 0;
+  int64_t d_ff = 0;
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  int64_t vocab_size = 0;
+  int64_t relative_attention_num_buckets = 32;
+  int64_t relative_attention_max_distance = 128;
+  double layer_norm_epsilon = 1e-6;
+};
+
+TransformerConfig read_transformer_config(const std::filesystem::path& file);
+VaeConfig read_vae_config(const std::filesystem::path& file);
+TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file);
+
+/// Refuses a folder whose model_index.json does not name a WanPipeline with the parts that this program reads.
+void check_model_index(const std::filesystem::path& model_dir);
+
+}  // namespace dualparal

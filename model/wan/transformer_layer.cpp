@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/nvtx.h"
+#include "model/ops/attention.h"
+#include "model/ops/ops.h"
+#include "model/wan/transformer.h"
+
+namespace dualparal {
+
+TransformerLayer::TransformerLayer(const TransformerConfig& config, const WeightScope& scope)
+    : heads_(config.num_attention_heads), eps_(config.eps) {
+  const int64_t dim = config.dim();
+  const WeightScope self = scope / "attn1", cross = scope / "attn2";
+  qkv_ = Linear::stacked(self, {"to_q", "to_k", "to_v"}, dim, dim);
+  norm_q_ = (self / "norm_q").read("weight", {dim});
+  norm_k_ = (self / "norm_k").read("weight", {dim});
+  out_ = Linear(self / "to_out.0", dim, dim);
+  cross_q_ = Linear(cross / "to_q", dim, dim);
+  cross_kv_ = Linear::stacked(cross, {"to_k", "to_v"}, dim, dim);
+  cross_norm_q_ = (cross / "norm_q").read("weight", {dim});
+  cross_norm_k_ = (cross / "norm_k").read("weight", {dim});
+  cross_out_ = Linear(cross / "to_out.0", dim, dim);
+  if (config.cross_attn_norm) {
+    cross_norm_weight_ = (scope / "norm2").read("weight", {dim}, at::kFloat);
+    cross_norm_bias_ = (scope / "norm2").read("bias", {dim}, at::kFloat);
+  }
+  up_ = Linear(scope / "ffn.net.0.proj", dim, config.ffn_dim);
+  down_ = Linear(scope / "ffn.net.2", config.ffn_dim, dim);
+  scale_shift_table_ = scope.read("scale_shift_table", {1, 6, dim}, at::kFloat);
+}
+
+TextContext::KeyValue TransformerLayer::text_key_value(const at::Tensor& text) const {
+  const auto parts = cross_kv_(text).chunk(2, -1);
+  at::Tensor key = parts[0].contiguous();
+  rms_norm_(key, cross_norm_k_, eps_);
+  const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}).transpose(1, 2).contiguous(); };
+  return {by_head(key), by_head(parts[1])};  // [batch, heads, text tokens, head_dim]
+}
+
+void TransformerLayer::forward(int64_t index, at::Tensor& hidden, const TimeConditioning& time,
+                               const TextContext::KeyValue& text, const RotaryTable& rotary,
+                               SelfAttention& attention) const {
+  const NvtxRange range("layer {}", index);
+  // shift, scale, gate of self-attention, then of the feed-forward part: 6 x [groups, dim]
+  const auto modulation = (scale_shift_table_ + time.modulation).unbind(1);
+  self_attention(index, hidden, modulation, rotary, attention);
+  {
+    const NvtxRange cross_range("layer {} cross-attention", index);
+    cross_attention(hidden, text);
+  }
+  const NvtxRange feed_forward_range("layer {} feed-forward", index);
+  feed_forward(hidden, modulation);
+}
+
+void TransformerLayer::self_attention(int64_t index, at::Tensor& hidden, const std::vector<at::Tensor>& modulation,
+                                      const RotaryTable& rotary, SelfAttention& attention) const {
+  const NvtxRange range("layer {} self-attention", index);
+  const at::Tensor normalised = modulated_norm(hidden, modulation[1] + 1, modulation[0], eps_);
+  auto qkv = qkv_(normalised).chunk(3, -1);  // 3 x [batch, tokens, dim], views of one tensor
+  rms_norm_(qkv[0], norm_q_, eps_);
+  rms_norm_(qkv[1], norm_k_, eps_);
+  const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}); };
+  const at::Tensor attended =
+      attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary});
+  add_gated_(hidden, out_(attended.flatten(2)), modulation[2]);
+}
+
+void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::KeyValue& text) const {
+  const int64_t dim = hidden.size(-1);
+  const at::Tensor normalised =
+      cross_norm_weight_.defined()
+          ? modulated_norm(hidden, cross_norm_weight_.unsqueeze(0), cross_norm_bias_.unsqueeze(0), eps_)
+          : hidden;
+  at::Tensor query = cross_q_(normalised);
+  rms_norm_(query, cross_norm_q_, eps_);
+  const at::Tensor attended =
+      attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2), text.key, text.value);
+  hidden.add_(cross_out_(attended.transpose(1, 2).reshape({hidden.size(0), hidden.size(1), dim})));
+}
+
+void TransformerLayer::feed_forward(at::Tensor& hidden, const std::vector<at::Tensor>& modulation) const {
+  const at::Tensor normalised = modulated_norm(hidden, modulation[4] + 1, modulation[3], eps_);
+  at::Tensor inner = up_(normalised);  // [batch, tokens, ffn_dim]
+  at::gelu_(inner, "tanh");
+  add_gated_(hidden, down_(inner), modulation[5]);
+}
+
+}  // namespace dualparal

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model folder in Hugging Face diffusers layout: its configurations, and each part loaded when it is wanted.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "model/sampling/scheduler_config.h"
+#include "model/wan/config.h"
+#include "model/wan/text_encoder.h"
+#include "model/wan/tokenizer.h"
+#include "model/wan/transformer.h"
+#include "model/wan/vae.h"
+
+namespace dualparal {
+
+/// Prompt embeddings, padded with zeros: [1, text tokens, text_dim] each.
+struct PromptEmbeds {
+  at::Tensor prompt;
+  at::Tensor negative;
+};
+
+class WanModel {
+ public:
+  /// Reads and checks model_index.json and every configuration; no weights.
+  /// With random_weights, a folder with the configurations alone is enough.
+  WanModel(std::filesystem::path dir, bool random_weights, uint64_t random_seed = 0);
+
+  const std::filesystem::path& dir() const { return dir_; }
+  std::string name() const;
+  bool random_weights() const { return random_weights_; }
+  const TransformerConfig& transformer_config() const { return transformer_; }
+  const VaeConfig& vae_config() const { return vae_; }
+  const TextEncoderConfig& text_encoder_config() const { return text_encoder_; }
+  const SchedulerConfig& scheduler_config() const { return scheduler_; }
+
+  /// On the meta device, shapes alone: no weights are read.
+  std::unique_ptr<Transformer> load_transformer(Placement placement, TransformerParts parts) const;
+  std::unique_ptr<Vae> load_vae(Placement placement, Vae::Parts parts) const;
+  /// Loads the text encoder, encodes both prompts and frees it again. With random weights and no tokenizer: random numbers.
+  PromptEmbeds encode_prompts(const std::string& prompt, const std::string& negative, Placement placement) const;
+  /// Tokens that prompts are padded to: the tokenizer's, or Wan's 512 where there is none.
+  int64_t text_tokens() const;
+  /// All layers, embedding and head.
+  TransformerParts whole() const { return {{0, transformer_.num_layers}, true, true}; }
+
+ private:
+  bool has_tokenizer() const;
+  std::unique_ptr<WeightSource> weights(const std::string& part, Placement placement) const;
+
+  std::filesystem::path dir_;
+  bool random_weights_;
+  uint64_t random_seed_;
+  TransformerConfig transformer_;
+  VaeConfig vae_;
+  TextEncoderConfig text_encoder_;
+  SchedulerConfig scheduler_;
+};
+
+/// Number of latent frames that hold `frames` video frames (surplus frames are cut after decoding).
+int64_t latent_frames_for(int64_t frames);
+
+}  // namespace dualparal

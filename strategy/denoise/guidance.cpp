@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "strategy/denoise/guidance.h"
+
+#include "base/errors.h"
+
+namespace dualparal {
+
+at::Tensor guidance_batch(const Request& request) {
+  if (!request.guided()) return request.prompt_embeds;
+  check(request.prompt_embeds.sizes() == request.negative_prompt_embeds.sizes(),
+        "prompt and negative prompt embeddings must have the same shape, got [{}] and [{}]",
+        fmt::join(request.prompt_embeds.sizes(), ", "), fmt::join(request.negative_prompt_embeds.sizes(), ", "));
+  return at::cat({request.prompt_embeds, request.negative_prompt_embeds});
+}
+
+at::Tensor duplicate_for_guidance(const Request& request, const at::Tensor& latents) {
+  if (!request.guided()) return latents;
+  auto shape = latents.sizes().vec();
+  shape[0] = 2;
+  return latents.expand(shape);
+}
+
+at::Tensor apply_guidance(const Request& request, const at::Tensor& prediction) {
+  const at::Tensor wide = prediction.to(at::kFloat);
+  if (!request.guided()) return wide;
+  const auto halves = wide.chunk(2);
+  return at::lerp(halves[1], halves[0], request.guidance_scale);
+}
+
+}  // namespace dualparal

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "strategy/denoise/local_attention.h"
+
+#include "model/ops/attention.h"
+#include "model/ops/ops.h"
+
+namespace dualparal {
+
+at::Tensor LocalAttention::attend(const AttentionInput& input) {
+  at::Tensor query = input.query, key = input.key;
+  apply_rotary_(query, input.rotary);
+  apply_rotary_(key, input.rotary);
+  return attention(query.transpose(1, 2), key.transpose(1, 2), input.value.transpose(1, 2))
+      .transpose(1, 2);  // [batch, tokens, heads, head_dim]
+}
+
+}  // namespace dualparal

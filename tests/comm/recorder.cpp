@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rank is said to be doing, from which others explain faults.
+#include "comm/recorder.h"
+
+#include "tests/testing.h"
+
+namespace dualparal::testing {
+namespace {
+
+const WorkLabel kJob{.block = 3, .step = 5, .first_layer = 4, .last_layer = 7};
+
+BOOST_AUTO_TEST_SUITE(recorder)
+
+BOOST_AUTO_TEST_CASE(between_two_pieces_of_work_the_last_one_is_told) {
+  Recorder recorder(at::kCPU);
+  recorder.set_phase("waiting for all ranks to be ready");
+  BOOST_TEST(recorder.activity() == "waiting for all ranks to be ready");
+  {
+    const auto span = recorder.compute(kJob);
+    BOOST_TEST(recorder.activity() == "computing block 3, step 5, layers 4..7");
+    {
+      const auto inner = recorder.receive(kJob, 2, Channel::kForward, 8);
+      BOOST_TEST(recorder.activity() == "waiting for rank 2: block 3, step 5, layers 4..7");
+      BOOST_TEST(recorder.waiting_for() == 2);
+    }
+    BOOST_TEST(recorder.activity() == "computing block 3, step 5, layers 4..7");
+  }
+  BOOST_TEST(recorder.activity() == "done with computing block 3, step 5, layers 4..7");
+  BOOST_TEST(recorder.waiting_for() == -1);
+  recorder.set_phase("decoding");
+  BOOST_TEST(recorder.activity() == "decoding");
+}
+
+BOOST_AUTO_TEST_CASE(after_an_exception_what_failed_is_told) {
+  Recorder recorder(at::kCPU);
+  try {
+    const auto span = recorder.compute(kJob);
+    throw std::runtime_error("no memory");
+  } catch (const std::runtime_error&) {
+    BOOST_TEST(recorder.activity() == "computing block 3, step 5, layers 4..7");
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace
+}  // namespace dualparal::testing

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// With the embedded model's VAE: one of random weights would decode everything to the same grey.
+#include "harness/run/video_sink.h"
+
+#include <chrono>
+
+#include "tests/testing.h"
+
+namespace dualparal::testing {
+namespace {
+
+constexpr int64_t kHeight = 16, kWidth = 24;
+
+std::unique_ptr<Vae> embedded_vae() {
+  return WanModel("models/moving-shapes", false).load_vae({}, Vae::Parts::kDecoder);
+}
+std::unique_ptr<Vae> no_vae() { fail("the VAE's disk is on fire"); }
+
+VideoSinkOptions options(int64_t frames, bool overlap) {
+  VideoSinkOptions result;
+  result.frames = frames;
+  result.height = kHeight;
+  result.width = kWidth;
+  result.overlap = overlap;
+  return result;
+}
+
+at::Tensor latents_of(int64_t frames) { return randn({1, 16, frames, kHeight / 8, kWidth / 8}, 1); }
+
+// Pushes until the failure of the decoding thread comes back.
+void push_until_it_throws(VideoSink& sink) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::chrono::steady_clock::now() < end) {
+    sink.push(latents_of(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(harness_video_sink)
+
+BOOST_DATA_TEST_CASE(frames_and_latents_are_those_of_the_whole_video, data::make({false, true}), overlap) {
+  const TempFolder folder;
+  const at::Tensor latents = latents_of(6);
+  const at::Tensor expected = to_uint8_frames(embedded_vae()->decode(latents)).slice(0, 0, 19);  // of 21
+  QualityMeter quality({.frames = 19, .latent_frames = 6});
+  VideoSinkOptions wanted = options(19, overlap);
+  wanted.video_path = folder / "v.mp4";
+  wanted.frames_dir = folder / "frames";
+  wanted.latents_path = folder / "l.safetensors";
+  fs::create_directory(wanted.frames_dir);
+
+  VideoSink sink(wanted, embedded_vae, &quality);
+  for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {1, 4}, {4, 6}}) {
+    const at::Tensor buffer = latents.slice(2, begin, end).clone();
+    sink.push(buffer);
+    buffer.zero_();  // what was pushed may be overwritten
+  }
+  BOOST_TEST(!fs::exists(folder / "v.mp4"));
+  sink.finish();
+
+  BOOST_TEST(sink.decode_s() > 0);
+  BOOST_TEST(identical(read_tensor(folder / "l.safetensors", "latents", {1, 16, -1, -1, -1}), latents));
+  BOOST_TEST(std::distance(fs::directory_iterator(wanted.frames_dir), {}) == 19);
+  for (int64_t i = 0; i < 19; ++i)
+    BOOST_TEST(identical(read_video(folder / fmt::format("frames/frame_{:05}.png", i))[0], expected[i]), "frame " << i);
+  BOOST_TEST(read_video(folder / "v.mp4").sizes() == expected.sizes());
+  BOOST_CHECK_NO_THROW(quality.result());  // it has seen every frame and every latent frame
+  BOOST_TEST(folder.list().size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(latents_alone_need_no_vae) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(9, true);
+  wanted.decode = false;
+  wanted.latents_path = folder / "l.safetensors";
+  VideoSink sink(wanted, no_vae, nullptr);
+  const at::Tensor latents = latents_of(3);
+  sink.push(latents.slice(2, 0, 2));
+  sink.push(latents.slice(2, 2));
+  sink.finish();
+  BOOST_TEST(identical(read_tensor(folder / "l.safetensors", "latents", {1, 16, 3, -1, -1}), latents));
+  BOOST_TEST(sink.decode_s() == 0);
+}
+
+BOOST_DATA_TEST_CASE(a_failure_while_decoding_comes_back_and_leaves_the_latents, data::make({false, true}), overlap) {
+  const TempFolder folder;
+  {
+    VideoSinkOptions wanted = options(5, overlap);
+    wanted.video_path = folder / "v.mp4";
+    wanted.latents_path = folder / "l.safetensors";
+    VideoSink sink(wanted, no_vae, nullptr);
+    sink.push(latents_of(2));
+    expect_error({"on fire"}, [&] { sink.finish(); });
+  }
+  BOOST_TEST(folder.list() == std::vector<std::string>{"l.safetensors"}, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_while_decoding_ends_the_denoising) {
+  VideoSink sink(options(5, true), no_vae, nullptr);
+  expect_error({"on fire"}, [&] { push_until_it_throws(sink); });
+}
+
+BOOST_DATA_TEST_CASE(without_an_end_no_video_is_left, data::make({false, true}), overlap) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(21, overlap);
+  wanted.video_path = folder / "v.mp4";
+  {
+    VideoSink sink(wanted, embedded_vae, nullptr);
+    sink.push(latents_of(2));
+    BOOST_TEST(!folder.list().empty());  // something is being written
+  }
+  BOOST_TEST(folder.list().empty());
+}
+
+BOOST_AUTO_TEST_CASE(missing_frames_are_refused) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(9, false);
+  wanted.video_path = folder / "v.mp4";
+  {
+    VideoSink sink(wanted, embedded_vae, nullptr);
+    sink.push(latents_of(2));
+    expect_error({"5 frames", "expected 9"}, [&] { sink.finish(); });
+  }
+  BOOST_TEST(folder.list().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_written_fails_at_once) {
+  VideoSinkOptions wanted = options(5, false);
+  wanted.video_path = "/proc/nothing/v.mp4";
+  expect_error({"/proc/nothing"}, [&] { VideoSink sink(wanted, no_vae, nullptr); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace dualparal::testing

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulator against what can be said without one: sums, shared links, the slots of pipelines, memory.
+#include <fstream>
+
+#include "baselines/naive_pipeline.h"
+#include "dualparal/dualparal.h"
+#include "harness/simulator/calibrate.h"
+#include "harness/simulator/replay.h"
+#include "harness/simulator/simulate.h"
+#include "harness/trace/rank_figures.h"
+#include "tests/ranks.h"
+#include "tests/traced.h"
+
+namespace dualparal::testing {
+namespace {
+
+namespace tt = boost::test_tools;
+using Kind = Event::Kind;
+
+Cluster instant(int64_t devices) {
+  Cluster cluster;
+  cluster.name = "instant";
+  cluster.device_name = "device";
+  cluster.devices_per_node = devices;
+  cluster.device_link = {1e18, 0};
+  cluster.memory_bytes_per_s = 1e9;
+  cluster.flops_per_s = {{"fp32", 1e9}};
+  cluster.efficiency.basis = "assumed";
+  return cluster;
+}
+
+Event compute(double seconds) { return {.kind = Kind::kCompute, .begin_s = 0, .end_s = seconds}; }
+Event message(Kind kind, int64_t peer, int64_t bytes) { return {.kind = kind, .peer = peer, .bytes = bytes}; }
+double given(const Event& event) { return event.end_s - event.begin_s; }
+
+// A second for every job that goes through layers; the sampler's steps, which slots do not count, are left out.
+std::vector<RankTrace> in_slots(std::vector<RankTrace> traces, int64_t ranks) {
+  for (RankTrace& trace : traces)
+    std::erase_if(trace.events, [](const Event& e) { return e.kind == Kind::kCompute && e.label.last_layer < e.label.first_layer; });
+  return replay(traces, instant(ranks), [](const Event&) { return 1.0; });
+}
+
+BOOST_AUTO_TEST_SUITE(simulator)
+
+BOOST_AUTO_TEST_CASE(a_message_takes_latency_and_bytes_while_its_sender_goes_on) {
+  Cluster cluster = instant(2);
+  cluster.device_link = {1e6, 0.5};
+  const std::vector<RankTrace> traces{{.events = {compute(2), message(Kind::kSend, 1, 3'000'000), compute(1)}},
+                                      {.events = {compute(1), message(Kind::kReceive, 0, 3'000'000), compute(4)}}};
+  const auto out = replay(traces, cluster, given);
+  BOOST_TEST(out[0].end_s == 3, tt::tolerance(1e-6));
+  BOOST_TEST(out[1].events[1].end_s == 2 + 0.5 + 3, tt::tolerance(1e-6));
+  BOOST_TEST(out[1].end_s == 9.5, tt::tolerance(1e-6));
+  const auto figures = rank_figures(out);
+  BOOST_TEST(figures[1].idle_s == 1, tt::tolerance(1e-6));           // before it was sent
+  BOOST_TEST(figures[1].communication_s == 3.5, tt::tolerance(1e-6));  // from then on
+}
+
+BOOST_AUTO_TEST_CASE(a_wait_for_a_send_ends_when_the_bytes_are_there) {
+  Cluster cluster = instant(2);
+  cluster.device_link = {1e6, 0};
+  const auto out = replay({{.events = {message(Kind::kSend, 1, 2'000'000), message(Kind::kWait, 1, 0)}},
+                           {.events = {message(Kind::kReceive, 0, 2'000'000)}}}, cluster, given);
+  BOOST_TEST(out[0].end_s == 2, tt::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(what_shares_a_link_shares_its_bandwidth) {
+  // Ranks 0 and 1 send to rank 2 and 3: apart, unless all goes through the host, which each transfer crosses twice.
+  std::vector<RankTrace> traces(4);
+  for (int64_t rank = 0; rank < 2; ++rank) {
+    traces[rank].events = {message(Kind::kSend, rank + 2, 1'000'000)};
+    traces[rank + 2].events = {message(Kind::kReceive, rank, 1'000'000)};
+  }
+  Cluster cluster = instant(4);
+  cluster.device_link = {1e6, 0};
+  BOOST_TEST(replay(traces, cluster, given)[3].end_s == 1, tt::tolerance(1e-6));
+  cluster.host_link = {2e6, 0};
+  BOOST_TEST(replay(traces, cluster, given)[3].end_s == 2, tt::tolerance(1e-6));
+  // Two nodes: one network between them.
+  cluster.host_link = {};
+  cluster.nodes = cluster.devices_per_node = 2;
+  cluster.node_link = {1e6, 0};
+  BOOST_TEST(replay(traces, cluster, given)[3].end_s == 2, tt::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(ranks_that_share_a_device_share_its_time) {
+  const std::vector<RankTrace> traces{{.events = {compute(3)}}, {.events = {compute(3)}}};
+  BOOST_TEST(replay(traces, instant(2), given)[1].end_s == 3, tt::tolerance(1e-6));
+  BOOST_TEST(replay(traces, instant(1), given)[1].end_s == 6, tt::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(messages_that_nobody_sends_are_refused) {
+  expect_error({"do not belong together", "0>1"}, [] {
+    replay({{.events = {compute(1)}}, {.events = {message(Kind::kReceive, 0, 5)}}}, instant(2), given);
+  });
+  expect_error({"rank 1", "rank 7"}, [] {
+    replay({{.events = {}}, {.events = {message(Kind::kSend, 7, 5)}}}, instant(2), given);
+  });
+}
+
+// Every job a second on every stage, messages none: the idle seconds are the algorithm's idle slots.
+BOOST_DATA_TEST_CASE(idle_seconds_are_the_counted_slots, data::make({2, 3, 4, 8}), ranks) {
+  const int64_t frames = 8 * (ranks + 3) + 4, steps = ranks + 4;
+  for (const auto& [options, expected] : {std::pair<OptionValues, int64_t>{{}, ranks * ranks - ranks},
+                                          {{{"previous-context", "matched"}}, (ranks - 1) * (ranks - 2)}}) {
+    const auto entry = dualparal_strategy();
+    const auto out = in_slots(trace_ranks(entry, options, ranks_request(frames, steps), ranks, with_layers(ranks)), ranks);
+    double idle = 0;
+    for (const RankFigures& figures : rank_figures(out)) idle += figures.idle_within_s;
+    BOOST_TEST(idle == static_cast<double>(ranks * expected), tt::tolerance(1e-6));
+    const SlotCount count = *entry.make(resolve_options(entry.name, entry.options, options))->slots(ranks_request(frames, steps), ranks);
+    BOOST_TEST(idle == static_cast<double>(count.idle), tt::tolerance(1e-6));
+  }
+  const auto naive = in_slots(trace_ranks(naive_pipeline_strategy(), {}, ranks_request(9, 5), ranks, with_layers(ranks)), ranks);
+  for (const RankFigures& figures : rank_figures(naive))
+    BOOST_TEST(figures.idle_within_s == static_cast<double>((ranks - 1) * 4), tt::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
+  const TempFolder folder;
+  Cluster cluster = instant(2);
+  cluster.device_name = "small";
+  cluster.device_memory_bytes = int64_t{3} << 30;
+  cluster.device_reserved_bytes = int64_t{1} << 30;
+  cluster.file = (folder / "c.yaml").string();
+  std::ofstream(cluster.file) << cluster_yaml(cluster);
+  TraceSet set{{{"kind", "traced"}, {"dtype", "fp32"}, {"world_size", 2}},
+               {{.events = {compute(3)}, .peak_memory_bytes = int64_t{1} << 30},
+                {.events = {compute(3)}, .peak_memory_bytes = int64_t{2} << 30}}};
+  auto record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
+  BOOST_TEST(record["status"] == "ok");
+  BOOST_TEST(record["latency_s"].get<double>() == 3, tt::tolerance(1e-6));
+  BOOST_TEST(record["kind"] == "simulated");
+  BOOST_TEST(record["source_kind"] == "traced");
+  set.ranks[1].peak_memory_bytes += 1 << 20;
+  record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
+  BOOST_TEST(record["status"] == "failed");
+  BOOST_TEST(record["error"].get<std::string>().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
+  BOOST_TEST(record["latency_s"].is_null());
+  BOOST_TEST(record["latency_without_memory_limit_s"].get<double>() == 3, tt::tolerance(1e-6));
+
+  // Both ranks on one device.
+  set.ranks[1].peak_memory_bytes = int64_t{1} << 30;
+  cluster.devices_per_node = 1;
+  BOOST_TEST(simulated_record(set, set.ranks, cluster, "measured")["status"] == "ok");
+  set.ranks[0].peak_memory_bytes += 1 << 20;
+  record = simulated_record(set, set.ranks, cluster, "measured");
+  BOOST_TEST(record["error"].get<std::string>().starts_with(
+      "out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
+}
+
+// Operations add to the device's time, or go on beside it and last longer in some computations.
+BOOST_DATA_TEST_CASE(calibration_finds_the_rates_that_made_the_times, data::make({false, true}), overlaps) {
+  Cluster base = instant(2), real = instant(2);
+  base.efficiency.operation_overlaps = overlaps;
+  real.efficiency = {.basis = "assumed", .matmul = 0.8, .attention = 0.5, .convolution = 1, .memory = 0.25,
+                     .operation_overlaps = overlaps};
+  std::vector<TraceSet> sets;
+  std::vector<double> device_s;  // of an operation
+  for (int64_t frames : {4, 9, 17, 30}) {
+    sets.push_back({{{"dtype", "fp32"}}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
+    for (const RankTrace& rank : sets.back().ranks)
+      for (const Event& e : rank.events)
+        if (e.work.operations > 0)
+          device_s.push_back(real.compute_seconds(e.work, "fp32") / static_cast<double>(e.work.operations));
+  }
+  std::ranges::sort(device_s);
+  // Where they overlap, the host takes longer for half of the computations.
+  real.efficiency.operation_s = overlaps ? device_s[device_s.size() / 2] : 2e-6;
+  BOOST_TEST(device_s.front() < device_s.back() / 2);
+  for (TraceSet& set : sets) {
+    for (RankTrace& rank : set.ranks) {
+      rank.timed = true;
+      double now = 0;
+      for (Event& e : rank.events) {
+        e.begin_s = now;
+        if (e.kind == Kind::kCompute) now += real.compute_seconds(e.work, "fp32");
+        e.end_s = now;
+      }
+    }
+  }
+  const Calibration found = calibrate(sets, base);
+  BOOST_TEST(found.median_error < 0.01);
+  BOOST_TEST(found.cluster.efficiency.operation_overlaps == overlaps);
+  BOOST_TEST(found.cluster.efficiency.operation_s == real.efficiency.operation_s, tt::tolerance(0.05));
+  for (const RankTrace& rank : sets[1].ranks)
+    for (const Event& e : rank.events)
+      if (e.kind == Kind::kCompute && e.work.flops() > 0)
+        BOOST_TEST(found.cluster.compute_seconds(e.work, "fp32") == e.end_s - e.begin_s, tt::tolerance(0.02));
+  // What it writes can be read.
+  const TempFolder folder;
+  std::ofstream(folder / "c.yaml") << cluster_yaml(found.cluster);
+  const Cluster again = read_cluster(folder / "c.yaml");
+  BOOST_TEST(again.efficiency.matmul == found.cluster.efficiency.matmul, tt::tolerance(1e-4));
+  BOOST_TEST(again.efficiency.basis == found.cluster.efficiency.basis);
+
+  for (RankTrace& rank : sets[0].ranks) rank.timed = false;
+  expect_error({"without times"}, [&] { calibrate(sets, instant(2)); });
+}
+
+BOOST_AUTO_TEST_CASE(clusters_in_the_repository_can_be_read) {
+  for (const auto& file : fs::directory_iterator("configs/clusters")) {
+    const Cluster cluster = read_cluster(file.path());
+    BOOST_TEST(cluster.devices() > 1);
+    BOOST_TEST(cluster.compute_seconds({.matmul_flops = 1e12}, "bf16") > 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_cluster_file_is_not_guessed_at) {
+  const TempFolder folder;
+  const auto refused = [&](const std::string& from, const std::string& to, const std::vector<std::string>& words) {
+    std::string text = cluster_yaml(instant(2));
+    const size_t place = text.find(from);
+    BOOST_REQUIRE(place != std::string::npos);
+    std::ofstream(folder / "c.yaml") << text.replace(place, from.size(), to);
+    expect_error(words, [&] { read_cluster(folder / "c.yaml"); });
+  };
+  refused("matmul: 1", "matmul: -1", {"c.yaml", "matmul", "positive"});
+  refused("matmul: 1", "matmull: 1", {"c.yaml", "matmull", "unknown"});
+  refused("\"assumed\"", "\"sure\"", {"basis", "assumed", "calibrated"});
+  refused("nodes: 1", "nodes: 2", {"2 nodes", "links.node"});
+  refused("nodes: 1", "nodes: 1.5", {"nodes", "whole"});
+  refused("devices_per_node: 2\n", "", {"devices_per_node", "missing"});
+  refused("name: \"instant\"", "name: [", {"c.yaml", "YAML"});
+  expect_error({"none.yaml", "cannot read"}, [&] { read_cluster(folder / "none.yaml"); });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace
+}  // namespace dualparal::testing

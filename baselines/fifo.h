@@ -3,22 +3,12 @@
 // one step further, hands out the clean one at the head and appends noise at the tail.
 #pragma once
 
-#include "strategy/parallel/shares.h"
 #include "strategy/strategy.h"
 
 namespace dualparal {
 
-/// A window of the queue that goes through the transformer together. Slot 0 is the head, the cleanest frame; negative
-/// slots are frames that have left the queue.
-struct QueueWindow {
-  Share input;    ///< slots that go in
-  Share updated;  ///< slots that are taken a step further: the rest is there to be seen
-};
-
-/// Windows of `window_frames` slots over a queue of `steps` slots. With lookahead, windows overlap by half and only the
-/// noisier half of each is updated, so that every frame sees cleaner ones.
-std::vector<QueueWindow> queue_windows(int64_t steps, int64_t window_frames, bool lookahead);
-
+/// | layers a rank holds | tokens it processes             | self-attention sees | noise level   |
+/// | all                 | windows of the queue, one by one | the window          | one per frame |
 StrategyEntry fifo_strategy();
 
 }  // namespace dualparal

@@ -3,76 +3,66 @@
 
 #include <numeric>
 
-#include "base/nvtx.h"
 #include "strategy/denoise/local_attention.h"
-#include "strategy/denoise/noise.h"
 #include "strategy/parallel/partition.h"
 #include "strategy/parallel/pipeline_stage.h"
+#include "strategy/parallel/pipeline_traffic.h"
 
 namespace dualparal {
 namespace {
 
+struct Options {
+  GuidanceHalves halves = GuidanceHalves::kBatched;
+  void declare(OptionSet& set) { declare_micro_batches(set, halves); }
+};
+
 class NaivePipeline final : public Strategy {
  public:
-  explicit NaivePipeline(const OptionValues& options)
-      : micro_batches_(std::stol(options.at("guidance-micro-batches"))) {}
+  explicit NaivePipeline(const Options& options) : options_(options) {}
 
-  TransformerParts parts(const TransformerConfig& config, const RankInfo& rank) const override {
-    return partition(config, rank.world_size)[rank.rank];
-  }
-
-  AnalyticCost analytic_cost(const Request&, const Workload& work, int64_t world_size) const override {
-    const auto tokens = static_cast<double>(work.tokens);
-    const double hop = work.hidden_bytes(tokens) * static_cast<double>(world_size - 1);
-    const double back = world_size > 1 ? tokens * static_cast<double>(work.token_bytes) : 0;
-    return {static_cast<double>(work.steps) * (hop + back),
-            work.weights_bytes((work.layers + world_size - 1) / world_size), 2 * work.hidden_bytes(tokens)};
-  }
-
-  std::optional<SlotCount> slots(const Request& request, int64_t world_size) const override {
-    std::vector<int64_t> needs(request.num_inference_steps);
+  StrategyPlan plan(const Workload& work) const override {
+    const auto tokens = static_cast<double>(work.tokens), all = static_cast<double>(work.steps) * tokens;
+    std::vector<int64_t> needs(work.steps);
     std::iota(needs.begin(), needs.end(), -1);  // every step waits for the one before
-    return count_slots(needs, world_size, request.guided() ? micro_batches_ : 1);
+    return {.parts = partition(work.config, work.world_size),
+            .key_value_tokens = tokens,
+            .traffic = pipeline_traffic(work, all, all),
+            .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()))};
   }
 
-  std::vector<Link> links(const Request&, int64_t world_size) const override { return pipeline_links(world_size); }
-
-  void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
-    const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
+  void denoise(const DenoiseContext& context) override {
+    const int64_t frames = context.request.latent_frames;
+    const Denoiser denoiser(context.request, context.transformer, options_.halves);
     std::vector<StageJob> jobs;
-    for (int64_t step = 0; step < schedule.steps(); ++step)
-      jobs.push_back({0, step, request.latent_frames, 0, request.latent_frames});
-    PipelineStage stage(context, request, schedule, jobs, micro_batches_);
+    for (int64_t step = 0; step < denoiser.steps(); ++step) jobs.push_back({0, step, frames, 0, frames});
+    PipelineStage stage(denoiser, context.comm, context.recorder, jobs);
     LocalAttention attention;
-    const auto sampler = make_sampler(request.sampler, request.scheduler, schedule);
+    const auto sampler = denoiser.make_sampler();
     at::Tensor latents;
-    if (stage.first()) latents = frame_noise(request, 0, request.latent_frames).to(context.transformer.device());
+    if (stage.first()) latents = denoiser.noise({0, frames});
 
     for (const StageJob& job : stage.jobs()) {
       stage.run(latents, [&](int64_t) -> SelfAttention& { return attention; });
       if (stage.first()) {
         const at::Tensor prediction = stage.take_prediction();
-        const auto span = context.recorder.compute({0, job.step, 0, -1, 0});
+        const auto span = context.recorder.compute({0, job.step, 0, -1});
         latents = sampler->step(prediction, latents);
       }
-      context.progress(job.step + 1, schedule.steps());
+      context.progress(job.step + 1, denoiser.steps());
     }
     stage.finish();
-    if (stage.first()) sink.push(latents);
+    if (stage.first()) context.sink.push(latents);
   }
 
  private:
-  int64_t micro_batches_;
+  Options options_;
 };
 
 }  // namespace
 
 StrategyEntry naive_pipeline_strategy() {
-  return {.name = "naive_pipeline",
-          .description = "layers split over the ranks, all frames at once: stages wait for each other",
-          .options = {{"guidance-micro-batches", "conditional and unconditional halves as 1 batch or 2 micro-batches",
-                       "1", {"1", "2"}}},
-          .make = [](const OptionValues& options) { return std::make_unique<NaivePipeline>(options); }};
+  return strategy_entry("naive_pipeline", "layers split over the ranks, all frames at once: stages wait for each other",
+                        Options(), [](const Options& options) { return std::make_unique<NaivePipeline>(options); });
 }
 
 }  // namespace dualparal

@@ -7,27 +7,35 @@
 
 namespace dualparal {
 
-SequenceAttention::SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Share> tokens)
+std::vector<int64_t> SequenceGroup::ulysses_ranks() const {
+  const auto first = ranks.begin() + ring_index() * ulysses_degree;
+  return {first, first + ulysses_degree};
+}
+
+std::vector<int64_t> SequenceGroup::ring_ranks() const {
+  std::vector<int64_t> out;
+  for (int64_t i = 0; i < ring_degree; ++i) out.push_back(ranks[i * ulysses_degree + ulysses_index()]);
+  return out;
+}
+
+SequenceAttention::SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Range> tokens)
     : exchange_(exchange), group_(std::move(group)), tokens_(std::move(tokens)) {
   const int64_t degree = group_.ulysses_degree;
-  ulysses_index_ = group_.own % degree;
-  ring_index_ = group_.own / degree;
-  for (int64_t i = 0; i < degree; ++i) ulysses_.push_back(group_.ranks[ring_index_ * degree + i]);
-  for (int64_t i = 0; i < group_.ring_degree; ++i) {
-    ring_.push_back(group_.ranks[i * degree + ulysses_index_]);
+  ulysses_index_ = group_.ulysses_index();
+  ring_index_ = group_.ring_index();
+  ulysses_ = group_.ulysses_ranks();
+  ring_ = group_.ring_ranks();
+  for (int64_t i = 0; i < group_.ring_degree; ++i)
     ring_tokens_.push_back(tokens_[(i + 1) * degree - 1].end - tokens_[i * degree].begin);
-  }
 }
 
 at::Tensor SequenceAttention::attend(const AttentionInput& input) {
-  WorkLabel label = exchange_.label();
-  label.first_layer = label.last_layer = input.layer;
-  exchange_.begin(label);
+  exchange_.begin_layer(input.layer);
   at::Tensor query = input.query, key = input.key;
   apply_rotary_(query, input.rotary);
   apply_rotary_(key, input.rotary);
   if (group_.ulysses_degree == 1) return around_ring(query, key, input.value);
-  heads_ = even_shares(query.size(2), group_.ulysses_degree);
+  heads_ = even_ranges(query.size(2), group_.ulysses_degree);
   const auto split = to_heads(query, key, input.value);
   const at::Tensor attended = split[0].size(2) > 0 ? around_ring(split[0], split[1], split[2]) : split[0];
   return to_tokens(attended, query.size(0));
@@ -43,7 +51,7 @@ std::vector<at::Tensor> SequenceAttention::to_heads(const at::Tensor& query, con
   for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
     const auto of = [&](const at::Tensor& x) { return x.slice(2, heads_[i].begin, heads_[i].end); };
     parts.push_back(at::stack({of(query), of(key), of(value)}));
-    const Share& theirs = tokens_[ring_index_ * group_.ulysses_degree + i];
+    const Range& theirs = tokens_[ring_index_ * group_.ulysses_degree + i];
     shapes.push_back({3, query.size(0), theirs.size(), own_heads, query.size(3)});
   }
   return at::cat(all_to_all(exchange_, ulysses_, ulysses_index_, parts, shapes), 2).unbind(0);
@@ -57,7 +65,7 @@ at::Tensor SequenceAttention::to_tokens(const at::Tensor& attended, int64_t batc
   std::vector<at::Tensor> parts;
   std::vector<std::vector<int64_t>> shapes;
   for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
-    const Share& theirs = tokens_[first + i];
+    const Range& theirs = tokens_[first + i];
     parts.push_back(attended.slice(1, theirs.begin - offset, theirs.end - offset));
     shapes.push_back({batch, tokens_[group_.own].size(), heads_[i].size(), attended.size(3)});
   }

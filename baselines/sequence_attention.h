@@ -7,7 +7,7 @@
 
 #include "model/ops/self_attention.h"
 #include "strategy/parallel/exchange.h"
-#include "strategy/parallel/shares.h"
+#include "strategy/parallel/ranges.h"
 
 namespace dualparal {
 
@@ -17,12 +17,17 @@ struct SequenceGroup {
   std::vector<int64_t> ranks;
   int64_t own = 0;  ///< this rank's place in `ranks`
   int64_t ulysses_degree = 1, ring_degree = 1;
+
+  int64_t ulysses_index() const { return own % ulysses_degree; }
+  int64_t ring_index() const { return own / ulysses_degree; }
+  std::vector<int64_t> ulysses_ranks() const;  ///< of this rank's Ulysses group
+  std::vector<int64_t> ring_ranks() const;     ///< of its ring
 };
 
 class SequenceAttention final : public SelfAttention {
  public:
   /// tokens: which tokens of the sequence each rank of the group holds.
-  SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Share> tokens);
+  SequenceAttention(Exchange& exchange, SequenceGroup group, std::vector<Range> tokens);
 
   at::Tensor attend(const AttentionInput& input) override;
 
@@ -33,12 +38,12 @@ class SequenceAttention final : public SelfAttention {
 
   Exchange& exchange_;
   SequenceGroup group_;
-  std::vector<Share> tokens_;
+  std::vector<Range> tokens_;
   std::vector<int64_t> ulysses_;       // ranks of this rank's Ulysses group
   std::vector<int64_t> ring_;          // ranks of its ring
   std::vector<int64_t> ring_tokens_;   // tokens that each place of the ring brings
   int64_t ulysses_index_ = 0, ring_index_ = 0;
-  std::vector<Share> heads_;           // of each place of the Ulysses group
+  std::vector<Range> heads_;           // of each place of the Ulysses group
 };
 
 }  // namespace dualparal

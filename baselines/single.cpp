@@ -3,53 +3,41 @@
 
 #include "base/errors.h"
 #include "base/nvtx.h"
-#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/denoiser.h"
 #include "strategy/denoise/local_attention.h"
-#include "strategy/denoise/noise.h"
 
 namespace dualparal {
 namespace {
 
 class Single final : public Strategy {
  public:
-  TransformerParts parts(const TransformerConfig& config, const RankInfo& rank) const override {
-    check_usage(rank.world_size == 1, "strategy 'single' runs on one rank, got {} (--nproc 1)", rank.world_size);
-    return {{0, config.num_layers}, true, true};
+  StrategyPlan plan(const Workload& work) const override {
+    check_usage(work.world_size == 1, "strategy 'single' runs on one rank, got {} (--nproc 1)", work.world_size);
+    return {.parts = whole_model(work), .key_value_tokens = static_cast<double>(work.tokens)};
   }
 
-  AnalyticCost analytic_cost(const Request&, const Workload& work, int64_t) const override {
-    return {0, work.weights_bytes(work.layers), 2 * work.hidden_bytes(work.tokens)};
-  }
-
-  void denoise(const Request& request, const DenoiseContext& context, LatentsSink& sink) override {
-    const Transformer& model = context.transformer;
-    const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
-    const auto sampler = make_sampler(request.sampler, request.scheduler, schedule);
-    const TextContext text = model.text_context(guidance_batch(request));
-    at::Tensor latents = frame_noise(request, 0, request.latent_frames).to(model.device());
-    const TokenGrid grid = model.grid(latents.sizes());
-    const RotaryTable rotary = model.rotary().table(grid, 0, model.device());
+  void denoise(const DenoiseContext& context) override {
+    const Denoiser denoiser(context.request, context.transformer);
+    const auto sampler = denoiser.make_sampler();
+    at::Tensor latents = denoiser.noise({0, context.request.latent_frames});
+    auto pass = denoiser.pass(context.request.latent_frames);
     LocalAttention attention;
-
-    for (int64_t step = 0; step < schedule.steps(); ++step) {
+    for (int64_t step = 0; step < denoiser.steps(); ++step) {
       const NvtxRange range("step {}", step);
-      const auto time = model.time_conditioning(at::scalar_tensor(schedule.timesteps[step]).view({1}));
-      const auto span = context.recorder.compute({0, step, 0, model.config().num_layers - 1, 0});
-      at::Tensor hidden = model.embed(duplicate_for_guidance(request, latents));
-      model.forward_layers(model.parts().layers, hidden, time, text, rotary, attention);
-      const at::Tensor prediction = apply_guidance(request, model.head(hidden, time, grid));
-      latents = sampler->step(prediction, latents);
-      context.progress(step + 1, schedule.steps());
+      pass.time = denoiser.time(step);
+      const auto span = context.recorder.compute({0, step, 0, context.transformer.config().num_layers - 1});
+      latents = sampler->step(denoiser.predict(pass, latents, attention), latents);
+      context.progress(step + 1, denoiser.steps());
     }
-    sink.push(latents);
+    context.sink.push(latents);
   }
 };
 
 }  // namespace
 
 StrategyEntry single_strategy() {
-  return {"single", "one rank holds all layers and denoises all frames at once", {},
-          [](const OptionValues&) { return std::make_unique<Single>(); }};
+  return strategy_entry("single", "one rank holds all layers and denoises all frames at once",
+                        [] { return std::make_unique<Single>(); });
 }
 
 }  // namespace dualparal

@@ -77,7 +77,7 @@ void VaeDecode(benchmark::State& state) {
   reset_peak_memory(at::kCPU);
   for (auto _ : state) {
     Vae::Stream stream(*vae);
-    for (int64_t i = 0; i < latent_frames_for(frames); ++i) benchmark::DoNotOptimize(stream.decode(latent).data_ptr());
+    for (int64_t i = 0; i < model.geometry().latent_frames(frames); ++i) benchmark::DoNotOptimize(stream.decode(latent).data_ptr());
   }
   state.counters["frames/s"] =
       benchmark::Counter(static_cast<double>(frames), benchmark::Counter::kIsIterationInvariantRate);

@@ -10,8 +10,14 @@
 
 namespace dualparal {
 
+std::string WorkLabel::Span::text() const {
+  return first == last ? std::to_string(first) : fmt::format("{}..{}", first, last);
+}
+
 std::string WorkLabel::text() const {
-  std::string out = fmt::format("block {}, step {}", block, step);
+  std::string out = frames.known() ? "frames " + frames.text() : fmt::format("block {}", block);
+  out += steps.known() && steps.first < steps.last ? ", steps " + steps.text()
+                                                   : fmt::format(", step {}", steps.known() ? steps.first : step);
   if (last_layer >= first_layer) out += fmt::format(", layers {}..{}", first_layer, last_layer);
   return out;
 }

@@ -16,12 +16,19 @@ namespace dualparal {
 
 /// The piece of work that something belongs to.
 struct WorkLabel {
-  int64_t block = 0;
-  int64_t step = 0;
+  int64_t block = 0;  ///< of frames, or what a strategy has instead: a clip, a window
+  int64_t step = 0;   ///< of the schedule, or an iteration of a queue
   int64_t first_layer = 0, last_layer = -1;  ///< inclusive; last < first: no layers
   int64_t micro_batch = 0;
+  /// Inclusive. Set where block and step are no blocks and steps of the video: messages then name these.
+  struct Span {
+    int64_t first = 0, last = -1;
+    bool known() const { return last >= first; }
+    std::string text() const;  ///< "3", "3..10"
+  };
+  Span frames = {}, steps = {};  ///< latent frames; steps of the schedule
 
-  std::string text() const;  ///< "block 3, step 5, layers 4..7"
+  std::string text() const;  ///< "block 3, step 5, layers 4..7"; "frames 3..10, steps 24..31, layers 4..7"
 };
 
 struct Event {

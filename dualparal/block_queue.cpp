@@ -20,7 +20,7 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
   window.own = blocks[entry.block].frames();
   if (entry.block > 0) {
     const int64_t seen = std::min(options.context_frames, blocks[entry.block - 1].frames());
-    (options.previous_cached ? window.previous_cached : window.previous) = seen;
+    (options.previous_cached() ? window.previous_cached : window.previous) = seen;
   }
   if (!options.feature_cache && has_next(blocks, entry))
     window.next = std::min(options.context_frames, blocks[entry.block + 1].frames());
@@ -46,7 +46,7 @@ at::Tensor BlockQueue::window(const QueueEntry& entry) {
   std::vector<at::Tensor> parts;
   if (window.previous > 0) {
     const State& before = states_.at(entry.block - 1);
-    const at::Tensor& latents = options_.matched_previous ? before.submitted : before.latents;
+    const at::Tensor& latents = options_.previous == PreviousContext::kSynchronous ? before.latents : before.submitted;
     parts.push_back(latents.slice(2, latents.size(2) - window.previous));
   }
   parts.push_back(state.latents);

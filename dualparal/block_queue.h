@@ -13,15 +13,22 @@
 
 namespace dualparal {
 
+/// How a block sees the block before it.
+enum class PreviousContext {
+  kSynchronous,       ///< its latents, one update ahead
+  kMatched,           ///< its latents at this block's own noise level
+  kMatchedKeyValues,  ///< its cached keys and values at this block's own noise level
+};
+
 /// What a block sees of its neighbours (docs/strategies.md).
 struct ContextOptions {
   int64_t context_frames = 0;     ///< of either side
   bool feature_cache = true;      ///< next block by cached keys and values; else by its frames, recomputed
-  bool matched_previous = false;  ///< previous block at this block's own noise level; else one update ahead
-  bool previous_cached = false;   ///< previous block by cached keys and values; only with matched_previous
+  PreviousContext previous = PreviousContext::kSynchronous;
 
   /// Whether a window waits for the last update of the block before.
-  bool previous_updated() const { return context_frames > 0 && !matched_previous; }
+  bool previous_updated() const { return context_frames > 0 && previous == PreviousContext::kSynchronous; }
+  bool previous_cached() const { return previous == PreviousContext::kMatchedKeyValues; }
 };
 
 /// Frames of a block's window: [previous context | own | next context]; the first part not if it is cached, the last

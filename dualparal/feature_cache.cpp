@@ -19,7 +19,7 @@ FeatureCache::KeyValue take(FeatureCache::Layers& layers, int64_t layer) {
 
 }  // namespace
 
-FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::Tensor& value, const Share& frames) const {
+FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const {
   const int64_t begin = frames.begin * job_.grid.frame_tokens(), end = frames.end * job_.grid.frame_tokens();
   return {key.slice(1, begin, end).clone(), value.slice(1, begin, end).clone()};
 }

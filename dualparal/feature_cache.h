@@ -8,7 +8,7 @@
 
 #include "model/ops/rotary.h"
 #include "model/ops/self_attention.h"
-#include "strategy/parallel/shares.h"
+#include "strategy/parallel/ranges.h"
 
 namespace dualparal {
 
@@ -25,8 +25,8 @@ class FeatureCache final : public SelfAttention {
     TokenGrid grid = {};         ///< of the window
     int64_t block = 0;
     int64_t first_position = 0;  ///< temporal position of the window's first frame: frames seen before it
-    Share head = {};             ///< frames of the window whose keys and values the job after this one sees behind its own
-    Share tail = {};             ///< those that the next block sees before its own, in the next iteration
+    Range head = {};             ///< frames of the window whose keys and values the job after this one sees behind its own
+    Range tail = {};             ///< those that the next block sees before its own, in the next iteration
   };
 
   explicit FeatureCache(const RotaryEmbedding& rotary) : rotary_(rotary) {}
@@ -43,7 +43,7 @@ class FeatureCache final : public SelfAttention {
   const std::map<int64_t, Layers>& tails() const { return tails_; }
 
  private:
-  KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Share& frames) const;
+  KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const;
   void rotate_(at::Tensor& key, int64_t first_frame);
 
   const RotaryEmbedding& rotary_;

@@ -21,6 +21,24 @@ void check_value(const OptionSpec& spec, const std::string& value) {
 
 }  // namespace
 
+void OptionSet::number(std::string name, int64_t& field, std::string help, int64_t minimum) {
+  add({std::move(name), std::move(help), std::to_string(field), {}, minimum},
+      [&field](const std::string& value) { field = std::stol(value); });
+}
+
+void OptionSet::toggle(std::string name, bool& field, std::string help) {
+  choice<bool>(std::move(name), field, std::move(help), {{"on", true}, {"off", false}});
+}
+
+void OptionSet::add(OptionSpec spec, std::function<void(const std::string&)> set) {
+  specs_.push_back(std::move(spec));
+  setters_.push_back(std::move(set));
+}
+
+void OptionSet::assign(const OptionValues& values) const {
+  for (size_t i = 0; i < specs_.size(); ++i) setters_[i](values.at(specs_[i].name));
+}
+
 OptionValues resolve_options(const std::string& strategy, const std::vector<OptionSpec>& specs,
                              const OptionValues& given) {
   OptionValues values;

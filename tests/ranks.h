@@ -97,6 +97,18 @@ inline TransformerConfig with_layers(int64_t layers) {
   return config;
 }
 
+/// What a strategy with these options plans.
+inline StrategyPlan plan_of(const StrategyEntry& entry, const OptionValues& given, const Request& request,
+                            int64_t world_size, const TransformerConfig& config = tiny_transformer()) {
+  return entry.make(resolve_options(entry.name, entry.options, given))->plan(workload(request, config, 4, world_size));
+}
+
+/// Its cost, with hidden states of 4 bytes a number.
+inline AnalyticCost cost_of(const StrategyEntry& entry, const OptionValues& given, const Request& request,
+                            int64_t world_size, const TransformerConfig& config) {
+  return analytic_cost(plan_of(entry, given, request, world_size, config), workload(request, config, 4, world_size));
+}
+
 /// Latents of a strategy on `world_size` ranks. sent_bytes: what all ranks sent, if asked for.
 inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
                                    int64_t world_size, const TransformerConfig& config,
@@ -120,11 +132,12 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         if (delays) comm = std::make_unique<SlowCommunicator>(std::move(comm), delays + rank);
         const auto strategy = entry.make(options);
         LargeWeights weights(dtype);
-        const Transformer transformer(config, weights, strategy->parts(config, {rank, world_size}));
+        const StrategyPlan plan = strategy->plan(workload(request, config, 4, world_size));
+        const Transformer transformer(config, weights, plan.parts.at(rank));
         Recorder recorder(at::kCPU);
         CollectingSink none;
-        comm->connect(strategy->links(request, comm->world_size()));
-        strategy->denoise(request, {transformer, *comm, recorder}, rank == 0 ? sink : none);
+        comm->connect(plan.links());
+        strategy->denoise({request, transformer, *comm, recorder, rank == 0 ? sink : none});
         comm->barrier();
         for (const Event& event : recorder.events())
           if (event.kind == Event::Kind::kSend) sent += event.bytes;

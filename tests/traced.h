@@ -30,10 +30,11 @@ inline std::vector<RankTrace> trace_ranks(const StrategyEntry& entry, const Opti
   for (int64_t rank = 0; rank < world_size; ++rank) {
     const auto comm = emulated_communicator(rank, world_size);
     const auto weights = shapes_only(dtype);
-    const Transformer transformer(config, *weights, strategy->parts(config, {rank, world_size}));
+    const Transformer transformer(
+        config, *weights, strategy->plan(workload(request, config, 4, world_size)).parts.at(rank));
     Recorder recorder(at::kMeta);
     const WorkMeter meter;
-    strategy->denoise(request, {transformer, *comm, recorder}, nowhere);
+    strategy->denoise({request, transformer, *comm, recorder, nowhere});
     traces.push_back({.timed = false, .events = recorder.events(), .weights_bytes = transformer.weights_bytes()});
   }
   return traces;

@@ -62,14 +62,12 @@ void set_rank_fields(Json& record, const std::vector<RankTrace>& traces) {
   record["bubble_ratio"] = unless_null(together, bubble_ratio(figures));
 }
 
-void set_formula_fields(Json& record, const Strategy& strategy, const Request& request, const TransformerConfig& config,
-                        int64_t element_bytes, int64_t world_size) {
-  const AnalyticCost cost = strategy.analytic_cost(request, workload(request, config, element_bytes), world_size);
+void set_formula_fields(Json& record, const StrategyPlan& plan, const Workload& work) {
+  const AnalyticCost cost = analytic_cost(plan, work);
   record["analytic_cost"] = {{"sent_bytes", std::llround(cost.sent_bytes)},
                              {"weights_bytes", std::llround(cost.weights_bytes)},
                              {"key_value_bytes", std::llround(cost.key_value_bytes)}};
-  const auto slots = strategy.slots(request, world_size);
-  record["bubble_ratio_slots"] = slots ? Json(slots->bubble_ratio()) : Json(nullptr);
+  record["bubble_ratio_slots"] = plan.slots ? Json(plan.slots->bubble_ratio()) : Json(nullptr);
 }
 
 }  // namespace dualparal

@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "harness/trace/rank_trace.h"
-#include "strategy/strategy.h"
+#include "strategy/plan.h"
 
 namespace dualparal {
 
@@ -15,7 +15,6 @@ namespace dualparal {
 void set_rank_fields(nlohmann::ordered_json& record, const std::vector<RankTrace>& traces);
 
 /// analytic_cost, bubble_ratio_slots.
-void set_formula_fields(nlohmann::ordered_json& record, const Strategy& strategy, const Request& request,
-                        const TransformerConfig& config, int64_t element_bytes, int64_t world_size);
+void set_formula_fields(nlohmann::ordered_json& record, const StrategyPlan& plan, const Workload& work);
 
 }  // namespace dualparal

@@ -96,7 +96,8 @@ void run_compare(CompareOptions o) {
   std::function<std::unique_ptr<Vae>()> load_vae;
   if (!o.no_decode)
     load_vae = [&] { return WanModel(o.model, o.random_weights).load_vae(placement, Vae::Parts::kDecoder); };
-  const int64_t frames = o.frames.value_or(4 * (read_latents(o.latents).size(2) - 1) + 1);
+  const LatentGeometry geometry = read_vae_config(fs::path(o.model) / "vae" / "config.json").geometry();
+  const int64_t frames = o.frames.value_or(geometry.frames(read_latents(o.latents).size(2)));
   const std::string text = compare_latents(o.latents, o.reference, frames, load_vae).dump() + "\n";
   if (o.output.empty())
     fmt::print("{}", text);

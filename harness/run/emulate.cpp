@@ -91,8 +91,8 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   set_rank_fields(record, traces);
   record["load_s"] = shapes_only ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(load_s);
   record["total_s"] = total.seconds();
-  set_formula_fields(record, *strategy, request, model.transformer_config(),
-                     static_cast<int64_t>(c10::elementSize(placement.dtype)), world_size);
+  const Workload work = workload_of(request, model, placement.dtype, world_size);
+  set_formula_fields(record, strategy->plan(work), work);
   record["quality"] = nullptr;
   record["status"] = "ok";
   record["error"] = nullptr;

@@ -95,8 +95,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   const c10::InferenceMode inference;
   const StrategyEntry& entry = find_strategy(options.strategy);
   const auto strategy = entry.make(options.strategy_options);
-  const RankInfo rank{group.rank(), group.world_size()};
-  const bool leads = rank.rank == 0;
+  const bool leads = group.rank() == 0;
   const Placement placement{device, parse_dtype(options.dtype)};
   const Placement vae_placement{device, parse_dtype(options.vae_dtype)};
   const Stopwatch total;
@@ -105,6 +104,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   check_agreement(group.comm(), options);
   const WanModel model(options.model, options.random_weights);
   Request request = make_request(options, model);
+  const Workload work = workload_of(request, model, placement.dtype, group.world_size());
+  const StrategyPlan plan = strategy->plan(work);
 
   const std::function<std::unique_ptr<Vae>()> load_vae = [&] {
     return model.load_vae(vae_placement, Vae::Parts::kDecoder);
@@ -121,7 +122,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   if (leads) {
     if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
         .frames = *options.frames, .latent_frames = request.latent_frames,
-        .block_starts = strategy->block_starts(request, rank.world_size), .prompt = options.prompt.value_or(""),
+        .block_starts = plan.block_starts, .prompt = options.prompt.value_or(""),
         .content = model.name() == "moving-shapes"});
     // On a GPU decoding would take the time and memory that are being measured.
     const bool overlap = entry.streams_blocks && device.is_cpu();
@@ -164,7 +165,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   sink->finish();
   if (!options.timeline.empty()) write_file(options.timeline, chrome_trace(traces).dump());
 
-  auto record = result_header(options, model.name(), request.latent_frames, rank.world_size);
+  auto record = result_header(options, model.name(), request.latent_frames, group.world_size());
   set_rank_fields(record, traces);
   using Json = nlohmann::ordered_json;
   record["text_encode_s"] = text_phase.seconds;
@@ -175,8 +176,7 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   record["decode_peak_memory_bytes"] =
       options.no_decode || !device.is_cpu() ? Json(nullptr) : Json(sink->decode_peak_memory_bytes());
   record["peak_resident_bytes"] = peak_resident_bytes();
-  set_formula_fields(record, *strategy, request, model.transformer_config(),
-                     static_cast<int64_t>(c10::elementSize(placement.dtype)), rank.world_size);
+  set_formula_fields(record, plan, work);
   record["quality"] = quality ? nlohmann::ordered_json(quality->result()) : nullptr;
   if (!options.reference_latents.empty())
     record["quality"].update(compare_latents(latents_path, options.reference_latents, *options.frames,
@@ -222,10 +222,11 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
               world_size);
   if (runs) options.nproc = world_size;
   const int64_t rank = environment ? environment->rank : 0;
-  {  // what cannot be, said once and before any rank is started
+  {  // before any rank is started: an impossible plan is refused once
     const WanModel model(options.model, options.random_weights);
-    find_strategy(options.strategy).make(options.strategy_options)->parts(model.transformer_config(),
-                                                                         {rank, world_size});
+    find_strategy(options.strategy)
+        .make(options.strategy_options)
+        ->plan(workload_of(make_request(options, model), model, parse_dtype(options.dtype), world_size));
   }
   if (!options.traces.empty()) {  // before the work, not after it
     std::error_code why;

@@ -33,7 +33,7 @@ class NotingSink final : public LatentsSink {
 
 Request make_request(const GenerateOptions& options, const WanModel& model) {
   Request request;
-  request.latent_frames = latent_frames_for(*options.frames);
+  request.latent_frames = model.geometry().latent_frames(*options.frames);
   request.latent_height = *options.height / model.vae_config().spatial_stride();
   request.latent_width = *options.width / model.vae_config().spatial_stride();
   request.channels = model.transformer_config().in_channels;
@@ -54,6 +54,10 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   return request;
 }
 
+Workload workload_of(const Request& request, const WanModel& model, at::ScalarType dtype, int64_t world_size) {
+  return workload(request, model.transformer_config(), static_cast<int64_t>(c10::elementSize(dtype)), world_size);
+}
+
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
   const std::vector<int64_t> shape{1, -1, text_dim};
   PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
@@ -62,14 +66,14 @@ PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim
   return embeds;
 }
 
-RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder, LatentsSink& sink,
-                    const std::function<void()>& before_denoising) {
+RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
+                    LatentsSink& sink) {
   const at::Device device = run.placement.device;
   RankResult result;
   recorder.set_phase("loading weights");
   const Stopwatch load;
-  const auto transformer = run.model.load_transformer(
-      run.placement, run.strategy.parts(run.model.transformer_config(), {comm.rank(), comm.world_size()}));
+  const StrategyPlan plan = run.strategy.plan(workload_of(request, run.model, run.placement.dtype, comm.world_size()));
+  const auto transformer = run.model.load_transformer(run.placement, plan.parts.at(comm.rank()));
   synchronize(device);
   result.load_s = load.seconds();
 
@@ -79,7 +83,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
     Request warmup = request;
     warmup.num_inference_steps = std::min(*run.options.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
-    run.strategy.denoise(warmup, {*transformer, with, recorder}, nowhere);
+    run.strategy.denoise({warmup, *transformer, with, recorder, nowhere});
     synchronize(device);
     recorder.clear();
   };
@@ -88,7 +92,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   if (*run.options.warmup_steps > 0 && run.options.backend == "nccl" && comm.world_size() > 1)
     warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
   recorder.set_phase("connecting to other ranks");
-  comm.connect(run.strategy.links(request, comm.world_size()));
+  comm.connect(plan.links());
   if (*run.options.warmup_steps > 0) warm_up(comm);
 
   recorder.set_phase("waiting for all ranks to be ready");
@@ -98,16 +102,14 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   recorder.note_memory(run.count_work);
   synchronize(device);
   reset_peak_memory(device);
-  before_denoising();
   NotingSink noting(sink, recorder);
   RankTrace& trace = result.trace;
   trace.begin_s = event_clock();
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.quiet || !run.shows_progress);
-    run.strategy.denoise(request,
-                         {*transformer, comm, recorder, [&](int64_t done, int64_t all) { progress.update(done, all); }},
-                         noting);
+    run.strategy.denoise({request, *transformer, comm, recorder, noting,
+                          [&](int64_t done, int64_t all) { progress.update(done, all); }});
     synchronize(device);
   }
   trace.end_s = event_clock();

@@ -2,7 +2,6 @@
 // One rank's denoising, the same in every mode: load, warm up, denoise, and say what was done.
 #pragma once
 
-#include <functional>
 #include <string>
 
 #include "harness/options/generate_options.h"
@@ -14,6 +13,9 @@ namespace dualparal {
 
 /// What is to be generated, but for the prompt.
 Request make_request(const GenerateOptions& options, const WanModel& model);
+
+/// The sizes of a run with hidden states of `dtype`, for the strategy's plan.
+Workload workload_of(const Request& request, const WanModel& model, at::ScalarType dtype, int64_t world_size);
 
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
@@ -33,10 +35,9 @@ struct RankResult {
   double load_s = 0;  ///< reading its transformer weights
 };
 
-/// Denoises this rank's part of `request`. before_denoising is called when everything is ready, just before the clock
-/// starts.
-RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder, LatentsSink& sink,
-                    const std::function<void()>& before_denoising = [] {});
+/// Denoises this rank's part of `request`.
+RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
+                    LatentsSink& sink);
 
 /// Throws the latents away.
 struct NullSink final : LatentsSink {

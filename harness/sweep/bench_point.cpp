@@ -38,6 +38,15 @@ GenerateOptions options_of(const Point& point) {
   return options;
 }
 
+// By the VAE of the model; 0 if its configuration cannot be read.
+int64_t latent_frames_of(const GenerateOptions& options) {
+  try {
+    return read_vae_config(fs::path(options.model) / "vae" / "config.json").geometry().latent_frames(*options.frames);
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
 }  // namespace
 
 std::set<std::string> varied_flags(const Experiment& experiment) {
@@ -79,7 +88,7 @@ nlohmann::ordered_json unfinished_record(const Point& point, const std::string& 
   for (auto* number : {&options.frames, &options.height, &options.width, &options.steps})
     if (!*number) *number = 0;
   auto record = result_header(options, fs::path(options.model).filename().string(),
-                              resolved && *options.frames > 0 ? latent_frames_for(*options.frames) : 0,
+                              resolved && *options.frames > 0 ? latent_frames_of(options) : 0,
                               options.mode == "run" ? options.nproc : options.world_size);
   if (!resolved)  // the model's own values are not known; zeros would be wrong
     for (const char* name : {"frames", "latent_frames", "height", "width", "steps"})

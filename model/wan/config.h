@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "model/wan/geometry.h"
+
 namespace dualparal {
 
 /// transformer/config.json of WanTransformer3DModel.
@@ -40,6 +42,7 @@ struct VaeConfig {
   std::vector<double> latents_mean;                          ///< [z_dim]
   std::vector<double> latents_std;                           ///< [z_dim]
 
+  LatentGeometry geometry() const { return {z_dim, temporal_stride(), spatial_stride()}; }
   /// Pixels per latent position along height and width.
   int64_t spatial_stride() const { return int64_t{1} << (dim_mult.size() - 1); }
   /// Frames per latent frame, the first one apart.

@@ -62,9 +62,4 @@ int64_t WanModel::text_tokens() const {
   return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512;
 }
 
-int64_t latent_frames_for(int64_t frames) {
-  check_usage(frames > 0, "--frames: expected a positive number, got {}", frames);
-  return (frames - 1 + 3) / 4 + 1;
-}
-
 }  // namespace dualparal

@@ -32,6 +32,7 @@ class WanModel {
   bool random_weights() const { return random_weights_; }
   const TransformerConfig& transformer_config() const { return transformer_; }
   const VaeConfig& vae_config() const { return vae_; }
+  LatentGeometry geometry() const { return vae_.geometry(); }
   const TextEncoderConfig& text_encoder_config() const { return text_encoder_; }
   const SchedulerConfig& scheduler_config() const { return scheduler_; }
 
@@ -57,8 +58,5 @@ class WanModel {
   TextEncoderConfig text_encoder_;
   SchedulerConfig scheduler_;
 };
-
-/// Number of latent frames that hold `frames` video frames (surplus frames are cut after decoding).
-int64_t latent_frames_for(int64_t frames);
 
 }  // namespace dualparal

@@ -5,6 +5,14 @@
 
 namespace dualparal {
 
+void declare_micro_batches(OptionSet& set, GuidanceHalves& halves) {
+  set.choice<GuidanceHalves>("guidance-micro-batches", halves,
+                             "conditional and unconditional halves as 1 batch or 2 micro-batches",
+                             {{"1", GuidanceHalves::kBatched}, {"2", GuidanceHalves::kInTurn}});
+}
+
+int64_t micro_batches(GuidanceHalves halves, bool guided) { return guided && halves == GuidanceHalves::kInTurn ? 2 : 1; }
+
 at::Tensor guidance_batch(const Request& request) {
   if (!request.guided()) return request.prompt_embeds;
   check(request.prompt_embeds.sizes() == request.negative_prompt_embeds.sizes(),

@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Classifier-free guidance: the conditional and the unconditional prediction run as a batch of two.
+// Classifier-free guidance: a conditional and an unconditional prediction, together or apart.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include "strategy/denoise/request.h"
+#include "strategy/options.h"
 
 namespace dualparal {
+
+/// Which halves of classifier-free guidance are computed, and how. Without guidance there is one half, the conditional.
+enum class GuidanceHalves {
+  kBatched,       ///< both, as a batch of two
+  kInTurn,        ///< both, as two micro-batches one after the other
+  kConditional,   ///< one, on this rank; the other on another rank
+  kUnconditional,
+};
+
+/// The flag --guidance-micro-batches: kBatched or kInTurn.
+void declare_micro_batches(OptionSet& set, GuidanceHalves& halves);
+/// How often the transformer runs for a prediction: 2 for both halves in turn, else 1.
+int64_t micro_batches(GuidanceHalves halves, bool guided);
 
 /// Prompt embeddings as the transformer's batch: [2, text tokens, text_dim] (conditional first), or [1, ...]
 /// without guidance.

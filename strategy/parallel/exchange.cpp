@@ -1,39 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/parallel/exchange.h"
 
-
 namespace dualparal {
 
 at::Tensor Exchange::Incoming::take() {
   if (transfer_) {
     const auto span =
-        exchange_->recorder_.receive(exchange_->label_, from_, Channel::kForward, static_cast<int64_t>(tensor_.nbytes()));
+        exchange_->recorder_.receive(label_, from_, channel_, static_cast<int64_t>(tensor_.nbytes()));
     transfer_->wait();
     transfer_.reset();
   }
-  return tensor_;
+  return std::move(tensor_);
 }
 
-void Exchange::send(const at::Tensor& tensor, int64_t to) {
+void Exchange::send(const at::Tensor& tensor, int64_t to, Channel channel) {
   if (tensor.numel() == 0) return;
+  if (depth_ > 0) finish_sends(depth_ - 1);
   const at::Tensor message = tensor.contiguous();
-  const auto span = recorder_.send(label_, to, Channel::kForward, static_cast<int64_t>(message.nbytes()));
-  sends_.push_back({comm_.send(message, to, Channel::kForward), to});
+  const auto span = recorder_.send(label_, to, channel, static_cast<int64_t>(message.nbytes()));
+  sends_.push_back({comm_.send(message, to, channel), label_, to, channel});
 }
 
-Exchange::Incoming Exchange::receive(at::IntArrayRef shape, const at::TensorOptions& options, int64_t from) {
-  Incoming incoming;
+Exchange::Incoming Exchange::receive(at::IntArrayRef shape, const at::TensorOptions& options, int64_t from,
+                                     Channel channel) {
+  Incoming incoming(at::empty(shape, options));
   incoming.exchange_ = this;
   incoming.from_ = from;
-  incoming.tensor_ = at::empty(shape, options);
-  if (incoming.tensor_.numel() > 0) incoming.transfer_ = comm_.receive(incoming.tensor_, from, Channel::kForward);
+  incoming.channel_ = channel;
+  incoming.label_ = label_;
+  if (incoming.tensor_.numel() > 0) incoming.transfer_ = comm_.receive(incoming.tensor_, from, channel);
   return incoming;
 }
 
 void Exchange::finish_sends(size_t left) {
   while (sends_.size() > left) {
-    const auto span = recorder_.wait(label_, sends_.front().to, Channel::kForward);
-    sends_.front().transfer->wait();
+    const Outgoing& oldest = sends_.front();
+    const auto span = recorder_.wait(oldest.label, oldest.to, oldest.channel);
+    oldest.transfer->wait();
     sends_.pop_front();
   }
 }

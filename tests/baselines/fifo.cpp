@@ -2,6 +2,7 @@
 // FIFO-Diffusion against a plain loop over single frames, written from the paper.
 #include "baselines/fifo.h"
 
+#include "baselines/frame_queue.h"
 #include <deque>
 
 #include "baselines/single.h"
@@ -145,9 +146,7 @@ BOOST_DATA_TEST_CASE(sends_what_the_formula_says, data::make({2, 4, 8}), ranks) 
   const Request request = ranks_request(6, 10);
   int64_t sent = 0;
   denoise_on_ranks(fifo_strategy(), options_of(4, "on"), request, ranks, kConfig, at::kFloat, 0, &sent);
-  const auto entry = fifo_strategy();
-  const AnalyticCost cost = entry.make(resolve_options(entry.name, entry.options, options_of(4, "on")))
-                                ->analytic_cost(request, workload(request, kConfig, 4), ranks);
+  const AnalyticCost cost = cost_of(fifo_strategy(), options_of(4, "on"), request, ranks, kConfig);
   BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
 }
 

@@ -91,17 +91,14 @@ BOOST_DATA_TEST_CASE(sends_what_the_formula_says,
   const OptionValues options{{"guidance-parallel", halves}};
   int64_t sent = 0;
   denoise_on_ranks(kAll[which], options, request, ranks, config, at::kFloat, 0, &sent);
-  const auto strategy = kAll[which].make(resolve_options(kAll[which].name, kAll[which].options, options));
-  const AnalyticCost cost = strategy->analytic_cost(request, workload(request, config, 4), ranks);
+  const AnalyticCost cost = cost_of(kAll[which], options, request, ranks, config);
   BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
 }
 
 BOOST_AUTO_TEST_CASE(impossible_options_are_refused) {
   const auto refuse = [](const StrategyEntry& entry, OptionValues options, int64_t ranks,
                          const std::vector<std::string>& words) {
-    expect_error<UsageError>(words, [&] {
-      entry.make(resolve_options(entry.name, entry.options, options))->parts(with_heads(4), {0, ranks});
-    });
+    expect_error<UsageError>(words, [&] { plan_of(entry, options, ranks_request(16), ranks, with_heads(4)); });
   };
   refuse(ring_strategy(), {{"guidance-parallel", "on"}}, 3, {"--guidance-parallel", "3 ranks", "even"});
   refuse(usp_strategy(), {{"ring-degree", "3"}}, 4, {"--ring-degree 3", "4 ranks"});

@@ -27,7 +27,7 @@ Request tiny_request(double guidance_scale, SamplerKind sampler = SamplerKind::k
 const Transformer& model() {
   static const auto whole = [] {
     LargeWeights weights;
-    const auto parts = single_strategy().make({})->parts(tiny_transformer(), {0, 1});
+    const auto parts = whole_model(workload(tiny_request(1), tiny_transformer(), 4, 1)).at(0);
     return std::make_unique<Transformer>(tiny_transformer(), weights, parts);
   }();
   return *whole;
@@ -37,9 +37,9 @@ at::Tensor denoise(const Request& request, Done* done = nullptr) {
   const auto comm = lone_communicator();
   Recorder recorder(at::kCPU);
   CollectingSink sink;
-  DenoiseContext context{model(), *comm, recorder};
+  DenoiseContext context{request, model(), *comm, recorder, sink};
   if (done) context.progress = [done](int64_t step, int64_t total) { done->emplace_back(step, total); };
-  single_strategy().make({})->denoise(request, context, sink);
+  single_strategy().make({})->denoise(context);
   return sink.latents();
 }
 
@@ -106,14 +106,15 @@ BOOST_AUTO_TEST_CASE(every_step_is_reported) {
 
 BOOST_AUTO_TEST_CASE(one_rank_holds_everything_and_there_is_no_second) {
   BOOST_TEST(single_strategy().name == "single");
-  const auto strategy = single_strategy().make({});
-  const TransformerParts parts = strategy->parts(tiny_transformer(), {0, 1});
+  const auto plan = [](int64_t ranks) {
+    return single_strategy().make({})->plan(workload(tiny_request(1), tiny_transformer(), 4, ranks));
+  };
+  const TransformerParts parts = plan(1).parts.at(0);
   BOOST_TEST(parts.layers.begin == 0);
   BOOST_TEST(parts.layers.end == 5);
   BOOST_TEST((parts.embed && parts.head));
-  BOOST_TEST(strategy->block_starts(tiny_request(1), 1).empty());
-  for (const int64_t rank : {0, 1})
-    expect_error<UsageError>({"'single'", "got 2", "--nproc 1"}, [&] { strategy->parts(tiny_transformer(), {rank, 2}); });
+  BOOST_TEST(plan(1).block_starts.empty());
+  expect_error<UsageError>({"'single'", "got 2", "--nproc 1"}, [&] { plan(2); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,7 +5,7 @@
 #include "baselines/single.h"
 #include "model/ops/ops.h"
 #include "strategy/denoise/guidance.h"
-#include "strategy/parallel/shares.h"
+#include "strategy/parallel/ranges.h"
 #include "tests/ranks.h"
 
 namespace dualparal::testing {
@@ -42,12 +42,12 @@ at::Tensor plain(const Request& request, int64_t clips, int64_t context, int64_t
   at::Tensor latents = frame_noise(request, 0, request.latent_frames);
   const TokenGrid grid = model.grid(latents.sizes());
   const int64_t frames = request.latent_frames, per_frame = grid.frame_tokens();
-  const auto shares = even_shares(frames, clips);
+  const auto shares = even_ranges(frames, clips);
   const double never = -std::numeric_limits<double>::infinity();
   for (int64_t step = 0; step < schedule.steps(); ++step) {
     const bool early = schedule.timesteps[step] >= switch_at;
     at::Tensor mask = at::full({frames, frames}, never);
-    for (const Share& clip : shares)
+    for (const Range& clip : shares)
       for (int64_t query = clip.begin; query < clip.end; ++query) {
         for (int64_t i = 0; i < std::min(global, frames); ++i)
           mask[query][i * frames / std::min(global, frames)] = early ? bias : 0.0;
@@ -95,9 +95,7 @@ BOOST_DATA_TEST_CASE(sends_what_the_formula_says, data::make({2, 4, 8}), ranks) 
   const OptionValues options = options_of(2, 5);
   int64_t sent = 0;
   denoise_on_ranks(video_infinity_strategy(), options, request, ranks, kConfig, at::kFloat, 0, &sent);
-  const auto entry = video_infinity_strategy();
-  const AnalyticCost cost = entry.make(resolve_options(entry.name, entry.options, options))
-                                ->analytic_cost(request, workload(request, kConfig, 4), ranks);
+  const AnalyticCost cost = cost_of(video_infinity_strategy(), options, request, ranks, kConfig);
   BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
 }
 

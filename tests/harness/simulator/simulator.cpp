@@ -108,7 +108,7 @@ BOOST_DATA_TEST_CASE(idle_seconds_are_the_counted_slots, data::make({2, 3, 4, 8}
     double idle = 0;
     for (const RankFigures& figures : rank_figures(out)) idle += figures.idle_within_s;
     BOOST_TEST(idle == static_cast<double>(ranks * expected), tt::tolerance(1e-6));
-    const SlotCount count = *entry.make(resolve_options(entry.name, entry.options, options))->slots(ranks_request(frames, steps), ranks);
+    const SlotCount count = *plan_of(entry, options, ranks_request(frames, steps), ranks, with_layers(ranks)).slots;
     BOOST_TEST(idle == static_cast<double>(count.idle), tt::tolerance(1e-6));
   }
   const auto naive = in_slots(trace_ranks(naive_pipeline_strategy(), {}, ranks_request(9, 5), ranks, with_layers(ranks)), ranks);

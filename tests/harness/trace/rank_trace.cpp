@@ -62,8 +62,7 @@ BOOST_AUTO_TEST_CASE(work_of_dualparal_at_1025_frames_is_the_hand_count) {
   BOOST_TEST(flops_of(whole) == 2 * 30 * tokens * token_flops(tokens), tt::tolerance(0.01));
   const double ratio = 50 * flops_of(whole) / flops_of(blocks);
   BOOST_TEST(ratio == 7.21, tt::tolerance(0.02));
-  const auto strategy = dualparal_strategy().make(resolve_options("dualparal", dualparal_strategy().options, {}));
-  const SlotCount slots = *strategy->slots(wan_request(257, 50), 8);
+  const SlotCount slots = *plan_of(dualparal_strategy(), {}, wan_request(257, 50), 8, wan()).slots;
   BOOST_TEST(ratio * (1 - slots.bubble_ratio()) == 6.97, tt::tolerance(0.02));
 }
 

@@ -321,11 +321,11 @@ BOOST_AUTO_TEST_CASE(parts_that_do_not_fit_together_are_refused) {
 
 BOOST_DATA_TEST_CASE(latents_hold_the_frames,
                      data::make({1, 2, 5, 6, 9, 80, 81, 82}) ^ data::make({1, 2, 2, 3, 3, 21, 21, 22}), frames, latents) {
-  BOOST_TEST(latent_frames_for(frames) == latents);
+  BOOST_TEST(VaeConfig().geometry().latent_frames(frames) == latents);
 }
 
 BOOST_AUTO_TEST_CASE(no_frames_are_refused) {
-  expect_error<UsageError>({"--frames", "positive", "0"}, [] { latent_frames_for(0); });
+  expect_error<UsageError>({"--frames", "positive", "0"}, [] { VaeConfig().geometry().latent_frames(0); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -10,7 +10,7 @@ namespace dualparal::testing {
 namespace {
 
 SlotCount slots_of(const StrategyEntry& entry, const OptionValues& given, int64_t frames, int64_t steps, int64_t ranks) {
-  return *entry.make(resolve_options(entry.name, entry.options, given))->slots(ranks_request(frames, steps), ranks);
+  return *plan_of(entry, given, ranks_request(frames, steps), ranks, with_layers(ranks)).slots;
 }
 
 BOOST_AUTO_TEST_SUITE(slots)

@@ -6,21 +6,21 @@
 
 namespace dualparal {
 
-/// A half-open range of things.
-struct Share {
+/// A half-open range: of latent frames, tokens, heads, ...
+struct Range {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end - begin; }
 };
 
 /// `total` things over `count` owners, in order, as evenly as they go: the first ones get one more.
-inline std::vector<Share> even_shares(int64_t total, int64_t count) {
-  std::vector<Share> shares;
+inline std::vector<Range> even_ranges(int64_t total, int64_t count) {
+  std::vector<Range> ranges;
   for (int64_t i = 0, begin = 0; i < count; ++i) {
     const int64_t size = total / count + (i < total % count ? 1 : 0);
-    shares.push_back({begin, begin + size});
+    ranges.push_back({begin, begin + size});
     begin += size;
   }
-  return shares;
+  return ranges;
 }
 
 }  // namespace dualparal

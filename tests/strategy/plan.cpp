@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines' cost formulas against what their ranks send; the other strategies' stand with their tests.
-#include "strategy/cost.h"
+#include "strategy/plan.h"
 
 #include "baselines/naive_pipeline.h"
 #include "dualparal/dualparal.h"
@@ -14,8 +14,7 @@ void check_sent(const StrategyEntry& entry, const OptionValues& options, int64_t
   const TransformerConfig config = with_layers(8);
   int64_t sent = 0;
   denoise_on_ranks(entry, options, request, ranks, config, at::kFloat, 0, &sent);
-  const AnalyticCost cost = entry.make(resolve_options(entry.name, entry.options, options))
-                                ->analytic_cost(request, workload(request, config, 4), ranks);
+  const AnalyticCost cost = cost_of(entry, options, request, ranks, config);
   BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
 }
 

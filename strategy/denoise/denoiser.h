@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a prediction is: the transformer, told the prompt, the noise level and the positions of a window of latents, and
+// classifier-free guidance. Strategies ask for predictions, or for their parts where ranks share the work.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/sampling/sampler.h"
+#include "model/wan/transformer.h"
+#include "strategy/denoise/guidance.h"
+#include "strategy/denoise/request.h"
+#include "strategy/parallel/ranges.h"
+
+namespace dualparal {
+
+/// What the transformer is told of a window of latents besides the latents.
+struct Pass {
+  TokenGrid grid;               ///< of the window's frames
+  std::optional<Range> tokens;  ///< those of the window that this rank processes; none: all
+  RotaryTable rotary;           ///< positions of those tokens
+  TimeConditioning time;        ///< noise level, see Denoiser::time
+};
+
+class Denoiser {
+ public:
+  /// Both must outlive it. Computes the text context of the halves.
+  Denoiser(const Request& request, const Transformer& transformer,
+           GuidanceHalves halves = GuidanceHalves::kBatched);
+
+  const Transformer& transformer() const { return transformer_; }
+  const at::Device& device() const { return transformer_.device(); }
+  const Schedule& schedule() const { return schedule_; }
+  int64_t steps() const { return schedule_.steps(); }
+  /// A sampler for one thing that is denoised on its own: a video, a clip, a block.
+  std::unique_ptr<Sampler> make_sampler() const;
+  /// Initial noise of latent frames of the video, on the device: [1, channels, frames, h, w] fp32.
+  at::Tensor noise(const Range& frames) const;
+
+  /// A window of `frames` latent frames, the first at temporal position `first_position`, without a noise level yet.
+  /// With `tokens`, only those of the window's tokens.
+  Pass pass(int64_t frames, int64_t first_position = 0, std::optional<Range> tokens = {}) const;
+  TokenGrid grid(int64_t frames) const;
+  /// One noise level for the whole window: that of a step of the schedule.
+  TimeConditioning time(int64_t step) const;
+  /// One for each of its latent frames.
+  TimeConditioning time(const std::vector<int64_t>& steps) const;
+
+  /// The guided prediction of a window. latents: [1, channels, frames, h, w] -> the same shape in fp32.
+  at::Tensor predict(const Pass& pass, const at::Tensor& latents, SelfAttention& attention) const;
+
+  /// Its parts. 1 or 2 (GuidanceHalves::kInTurn): how often embed, layers and head run for a prediction.
+  int64_t micro_batches() const { return static_cast<int64_t>(text_.size()); }
+  /// Halves that go through the transformer together.
+  int64_t batch() const { return batch_; }
+  /// [1, channels, frames, h, w] -> [batch, tokens of the pass, dim]
+  at::Tensor embed(const Pass& pass, const at::Tensor& latents) const;
+  /// hidden: [batch, tokens of the pass, dim], updated in place by the layers that this rank holds.
+  void layers(const Pass& pass, at::Tensor& hidden, SelfAttention& attention, int64_t micro_batch = 0) const;
+  /// [batch, tokens of whole frames, dim] -> [batch, channels, frames, h, w]
+  at::Tensor head(const Pass& pass, const at::Tensor& hidden) const;
+  /// The head token by token: [batch, tokens of the pass, dim] -> [batch, tokens, channels of a patch]
+  at::Tensor project(const Pass& pass, const at::Tensor& hidden) const;
+  /// [1, all tokens of the window, channels of a patch] -> [1, channels, frames, h, w]
+  at::Tensor unpatchify(const Pass& pass, const at::Tensor& patches) const;
+  /// Both halves, conditional first, [2, ...] -> [1, ...] fp32; without guidance as it is, in fp32.
+  at::Tensor guide(const at::Tensor& halves) const;
+
+ private:
+  const Request& request_;
+  const Transformer& transformer_;
+  Schedule schedule_;
+  int64_t batch_ = 1;
+  std::vector<TextContext> text_;  // by micro-batch
+};
+
+}  // namespace dualparal

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "strategy/plan.h"
+
+#include <algorithm>
+
+namespace dualparal {
+
+double Workload::weights_bytes(int64_t held_layers) const {
+  const int64_t dim = config.dim();
+  const int64_t layer = dim * (8 * dim + 2 * config.ffn_dim);
+  const int64_t time_and_text = dim * (config.freq_dim + 8 * dim + config.text_dim);  // which every rank holds
+  return static_cast<double>((held_layers * layer + time_and_text) * element_bytes);
+}
+
+Workload workload(const Request& request, const TransformerConfig& config, int64_t element_bytes, int64_t world_size) {
+  const auto& patch = config.patch_size;
+  Workload work;
+  work.config = config;
+  work.world_size = world_size;
+  work.latent_frames = request.latent_frames;
+  work.steps = request.num_inference_steps;
+  work.batch = request.guided() ? 2 : 1;
+  work.frame_tokens = (request.latent_height / patch[1]) * (request.latent_width / patch[2]);
+  work.tokens = request.latent_frames / patch[0] * work.frame_tokens;
+  work.element_bytes = element_bytes;
+  work.patch_channels = config.out_channels * patch[0] * patch[1] * patch[2];
+  return work;
+}
+
+std::vector<Link> StrategyPlan::links() const {
+  std::vector<Link> out;
+  for (const Traffic& one : traffic)
+    if (one.bytes > 0) out.push_back(one.link);
+  std::ranges::sort(out);
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::vector<TransformerParts> whole_model(const Workload& work) {
+  const TransformerParts all{{0, work.config.num_layers}, true, true};
+  return std::vector<TransformerParts>(static_cast<size_t>(work.world_size), all);
+}
+
+AnalyticCost analytic_cost(const StrategyPlan& plan, const Workload& work) {
+  AnalyticCost cost;
+  int64_t most = 0;
+  for (const Traffic& one : plan.traffic) cost.sent_bytes += one.bytes;
+  for (const TransformerParts& parts : plan.parts) most = std::max(most, parts.layers.size());
+  cost.weights_bytes = work.weights_bytes(most);
+  cost.key_value_bytes = 2 * work.hidden_bytes(plan.key_value_tokens);
+  return cost;
+}
+
+}  // namespace dualparal

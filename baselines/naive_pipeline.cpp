@@ -61,8 +61,11 @@ class NaivePipeline final : public Strategy {
 }  // namespace
 
 StrategyEntry naive_pipeline_strategy() {
-  return strategy_entry("naive_pipeline", "layers split over the ranks, all frames at once: stages wait for each other",
-                        Options(), [](const Options& options) { return std::make_unique<NaivePipeline>(options); });
+  auto entry =
+      strategy_entry("naive_pipeline", "layers split over the ranks, all frames at once: stages wait for each other",
+                     Options(), [](const Options& options) { return std::make_unique<NaivePipeline>(options); });
+  entry.exact = true;
+  return entry;
 }
 
 }  // namespace dualparal

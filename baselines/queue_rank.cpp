@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/nvtx.h"
+#include "strategy/denoise/denoise_alone.h"
 #include "strategy/denoise/noise.h"
 
 namespace dualparal {
@@ -60,22 +61,11 @@ WorkLabel QueueRank::label(size_t window, int64_t iteration, int64_t last_layer)
 // The first frames, a window's worth, denoised at one noise level as usual. Every rank makes them for itself.
 at::Tensor QueueRank::opening_frames() const {
   const NvtxRange range("opening frames");
-  const auto sampler = denoiser_.make_sampler();
-  LocalAttention attention;
   Request longer = context_.request;  // a video shorter than the window still fills the queue
   if (longer.initial_noise.defined() && longer.initial_noise.size(2) < queue_.window) longer.initial_noise = at::Tensor();
-  at::Tensor latents = frame_noise(longer, 0, queue_.window).to(denoiser_.device());
-  Pass pass = denoiser_.pass(queue_.window);
-  for (int64_t step = 0; step < denoiser_.steps(); ++step) {
-    pass.time = denoiser_.time(step);
-    const auto span = context_.recorder.compute({.block = -1,
-                                                 .step = step,
-                                                 .last_layer = context_.transformer.config().num_layers - 1,
-                                                 .frames = {0, queue_.window - 1},
-                                                 .steps = {step, step}});
-    latents = sampler->step(denoiser_.predict(pass, latents, attention), latents);
-  }
-  return latents;
+  return denoise_alone(denoiser_, frame_noise(longer, 0, queue_.window).to(denoiser_.device()),
+                       denoiser_.pass(queue_.window), context_.recorder,
+                       {.block = -1, .frames = {0, queue_.window - 1}});
 }
 
 // Each slot's opening frame with noise of the slot's level: the first one until the window's worth of frames is left.

@@ -149,8 +149,10 @@ class SequenceParallel final : public Strategy {
 };
 
 StrategyEntry entry(Method method, const char* name, const char* description) {
-  return strategy_entry(name, description, Options{.method = method},
-                        [](const Options& options) { return std::make_unique<SequenceParallel>(options); });
+  auto row = strategy_entry(name, description, Options{.method = method},
+                            [](const Options& options) { return std::make_unique<SequenceParallel>(options); });
+  row.exact = true;
+  return row;
 }
 
 }  // namespace

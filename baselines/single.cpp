@@ -2,9 +2,7 @@
 #include "baselines/single.h"
 
 #include "base/errors.h"
-#include "base/nvtx.h"
-#include "strategy/denoise/denoiser.h"
-#include "strategy/denoise/local_attention.h"
+#include "strategy/denoise/denoise_alone.h"
 
 namespace dualparal {
 namespace {
@@ -18,26 +16,20 @@ class Single final : public Strategy {
 
   void denoise(const DenoiseContext& context) override {
     const Denoiser denoiser(context.request, context.transformer);
-    const auto sampler = denoiser.make_sampler();
-    at::Tensor latents = denoiser.noise({0, context.request.latent_frames});
-    auto pass = denoiser.pass(context.request.latent_frames);
-    LocalAttention attention;
-    for (int64_t step = 0; step < denoiser.steps(); ++step) {
-      const NvtxRange range("step {}", step);
-      pass.time = denoiser.time(step);
-      const auto span = context.recorder.compute({0, step, 0, context.transformer.config().num_layers - 1});
-      latents = sampler->step(denoiser.predict(pass, latents, attention), latents);
-      context.progress(step + 1, denoiser.steps());
-    }
-    context.sink.push(latents);
+    const int64_t frames = context.request.latent_frames;
+    const auto report = [&](int64_t done) { context.progress(done, denoiser.steps()); };
+    context.sink.push(
+        denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass(frames), context.recorder, {}, report));
   }
 };
 
 }  // namespace
 
 StrategyEntry single_strategy() {
-  return strategy_entry("single", "one rank holds all layers and denoises all frames at once",
-                        [] { return std::make_unique<Single>(); });
+  auto entry = strategy_entry("single", "one rank holds all layers and denoises all frames at once",
+                              [] { return std::make_unique<Single>(); });
+  entry.exact = true;
+  return entry;
 }
 
 }  // namespace dualparal

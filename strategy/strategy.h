@@ -46,6 +46,7 @@ struct StrategyEntry {
   std::string description;  ///< one line
   std::vector<OptionSpec> options;
   std::function<std::unique_ptr<Strategy>(const OptionValues&)> make;  ///< from resolve_options()' values
+  bool exact = false;           ///< gives what `single` gives, up to rounding
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
 };
 

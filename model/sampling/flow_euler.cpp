@@ -15,7 +15,6 @@ class FlowEulerSampler final : public Sampler {
     ++step_;
     return at::add(latents.to(at::kFloat), prediction.to(at::kFloat), change);
   }
-  int64_t steps_taken() const override { return step_; }
 
  private:
   Schedule schedule_;

@@ -26,7 +26,6 @@ class Sampler {
   /// Takes the next step. prediction, latents: any same shape, latents in fp32. Returns new latents in fp32 and
   /// leaves both arguments as they are. Error after the last step.
   virtual at::Tensor step(const at::Tensor& prediction, const at::Tensor& latents) = 0;
-  virtual int64_t steps_taken() const = 0;
 };
 
 enum class SamplerKind { kUniPC, kFlowEuler };

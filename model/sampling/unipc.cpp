@@ -58,7 +58,6 @@ class UniPCSampler final : public Sampler {
     ++step_;
     return next;
   }
-  int64_t steps_taken() const override { return step_; }
 
  private:
   // What predictor and corrector share, for a step from noise level `from` to `to` (indices into sigmas):

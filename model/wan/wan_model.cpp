@@ -7,9 +7,14 @@
 #include "base/nvtx.h"
 
 namespace dualparal {
+namespace {
 
-WanModel::WanModel(std::filesystem::path dir, bool random_weights, uint64_t random_seed)
-    : dir_(std::move(dir)), random_weights_(random_weights), random_seed_(random_seed) {
+constexpr uint64_t kRandomSeed = 0;  // of random weights: the same in every process
+
+}  // namespace
+
+WanModel::WanModel(std::filesystem::path dir, bool random_weights)
+    : dir_(std::move(dir)), random_weights_(random_weights) {
   check_model_index(dir_);
   transformer_ = read_transformer_config(dir_ / "transformer" / "config.json");
   vae_ = read_vae_config(dir_ / "vae" / "config.json");
@@ -29,7 +34,7 @@ std::string WanModel::name() const {
 
 std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placement placement) const {
   if (placement.device.is_meta()) return shapes_only(placement.dtype);
-  if (random_weights_) return dualparal::random_weights(random_seed_, placement);
+  if (random_weights_) return dualparal::random_weights(kRandomSeed, placement);
   return checkpoint_weights(Checkpoint(dir_ / part), placement);
 }
 
@@ -46,7 +51,7 @@ std::unique_ptr<Vae> WanModel::load_vae(Placement placement, Vae::Parts parts) c
 PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::string& negative,
                                       Placement placement) const {
   if (random_weights_ && !has_tokenizer()) {
-    const auto generator = at::detail::createCPUGenerator(random_seed_);
+    const auto generator = at::detail::createCPUGenerator(kRandomSeed);
     const auto numbers = [&] { return at::randn({1, text_tokens(), text_encoder_.d_model}, generator); };
     return {numbers(), numbers()};
   }

@@ -25,7 +25,7 @@ class WanModel {
  public:
   /// Reads and checks model_index.json and every configuration; no weights.
   /// With random_weights, a folder with the configurations alone is enough.
-  WanModel(std::filesystem::path dir, bool random_weights, uint64_t random_seed = 0);
+  WanModel(std::filesystem::path dir, bool random_weights);
 
   const std::filesystem::path& dir() const { return dir_; }
   std::string name() const;
@@ -52,7 +52,6 @@ class WanModel {
 
   std::filesystem::path dir_;
   bool random_weights_;
-  uint64_t random_seed_;
   TransformerConfig transformer_;
   VaeConfig vae_;
   TextEncoderConfig text_encoder_;

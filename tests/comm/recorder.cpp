@@ -41,6 +41,19 @@ BOOST_AUTO_TEST_CASE(after_an_exception_what_failed_is_told) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_label_names_frames_and_steps_where_there_are_no_blocks) {
+  WorkLabel label{.block = 2, .step = 30, .last_layer = 7};
+  BOOST_TEST(label.text() == "block 2, step 30, layers 0..7");
+  label.frames = {3, 10};
+  BOOST_TEST(label.text() == "frames 3..10, step 30, layers 0..7");
+  label.steps = {24, 31};
+  label.last_layer = -1;
+  BOOST_TEST(label.text() == "frames 3..10, steps 24..31");
+  label.frames = {4, 4};
+  label.steps = {9, 9};
+  BOOST_TEST(label.text() == "frames 4, step 9");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

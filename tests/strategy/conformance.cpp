@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every strategy must hold, walked over the table: a new row is tested by being there.
+#include "harness/options/strategies.h"
+#include "tests/ranks.h"
+#include "tests/strategy/independent_windows.h"
+
+namespace dualparal::testing {
+namespace {
+
+constexpr int64_t kFrames = 14, kSteps = 3;
+const TransformerConfig kConfig = with_layers(5);
+
+std::vector<StrategyEntry> all_strategies() {
+  auto all = strategies();
+  all.push_back(independent_windows_strategy());
+  return all;
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> names;
+  for (const auto& entry : all_strategies()) names.push_back(entry.name);
+  return names;
+}
+
+StrategyEntry entry_of(const std::string& name) {
+  for (auto& entry : all_strategies())
+    if (entry.name == name) return entry;
+  fail("no strategy '{}'", name);
+}
+
+Request request() { return ranks_request(kFrames, kSteps); }
+
+BOOST_AUTO_TEST_SUITE(conformance)
+
+BOOST_DATA_TEST_CASE(one_rank_denoises_every_frame, data::make(names()), name) {
+  int64_t sent = -1;
+  const at::Tensor latents = denoise_on_ranks(entry_of(name), {}, request(), 1, kConfig, at::kFloat, 0, &sent);
+  BOOST_TEST((latents.sizes() == at::IntArrayRef{1, 16, kFrames, 4, 6}));
+  BOOST_TEST(at::isfinite(latents).all().item<bool>());
+  BOOST_TEST(sent == 0);
+}
+
+BOOST_DATA_TEST_CASE(noise_is_there_for_every_frame, data::make(names()), name) {
+  const auto entry = entry_of(name);
+  const at::Tensor noise = entry.make(resolve_options(name, entry.options, {}))->initial_noise(request());
+  BOOST_TEST((noise.sizes() == at::IntArrayRef{1, 16, kFrames, 4, 6}));
+}
+
+BOOST_DATA_TEST_CASE(ranks_hold_all_layers_between_them, data::make(names()) * data::make({1, 3}), name, ranks) {
+  if (name == "single" && ranks > 1) return;
+  const StrategyPlan plan = plan_of(entry_of(name), {}, request(), ranks, kConfig);
+  BOOST_TEST(static_cast<int64_t>(plan.parts.size()) == ranks);
+  std::vector<bool> held(kConfig.num_layers, false);
+  bool embed = false, head = false;
+  for (const TransformerParts& parts : plan.parts) {
+    for (int64_t layer = parts.layers.begin; layer < parts.layers.end; ++layer) held.at(layer) = true;
+    embed = embed || parts.embed;
+    head = head || parts.head;
+  }
+  BOOST_TEST(std::ranges::count(held, true) == kConfig.num_layers);
+  BOOST_TEST((embed && head));
+  BOOST_TEST(plan.key_value_tokens > 0);
+}
+
+// Messages over links that the plan does not name are refused while this runs.
+BOOST_DATA_TEST_CASE(ranks_send_what_the_plan_says, data::make(names()) * data::make({2, 3}), name, ranks) {
+  if (name == "single") return;
+  int64_t sent = 0;
+  denoise_on_ranks(entry_of(name), {}, request(), ranks, kConfig, at::kFloat, 0, &sent);
+  const AnalyticCost cost = cost_of(entry_of(name), {}, request(), ranks, kConfig);
+  BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
+}
+
+BOOST_DATA_TEST_CASE(exact_strategies_give_what_single_gives, data::make(names()) * data::make({1, 3}), name, ranks) {
+  if (!entry_of(name).exact || (name == "single" && ranks > 1)) return;
+  const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);
+  BOOST_TEST(relative_error(denoise_on_ranks(entry_of(name), {}, request(), ranks, kConfig), expected) < 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(a_window_as_long_as_the_video_is_single) {
+  const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);
+  const at::Tensor actual = denoise_on_ranks(independent_windows_strategy(), {{"window-frames", "14"}}, request(), 2, kConfig);
+  BOOST_TEST(relative_error(actual, expected) < 1e-6);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace
+}  // namespace dualparal::testing

@@ -37,8 +37,10 @@ void load_cuda_backend() {
   static std::once_flag once;
   std::call_once(once, [] {
     if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
-      fail("--device cuda: LibTorch's CUDA backend could not be loaded ({}); install the CUDA build of torch "
-           "or use --device cpu", dlerror());
+      fail(
+          "--device cuda: LibTorch's CUDA backend could not be loaded ({}); install the CUDA build of torch "
+          "or use --device cpu",
+          dlerror());
   });
 }
 
@@ -75,10 +77,14 @@ at::ScalarType parse_dtype(const std::string& name) {
 
 std::string dtype_name(at::ScalarType dtype) {
   switch (dtype) {
-    case at::kFloat: return "fp32";
-    case at::kBFloat16: return "bf16";
-    case at::kHalf: return "fp16";
-    default: return c10::toString(dtype);
+    case at::kFloat:
+      return "fp32";
+    case at::kBFloat16:
+      return "bf16";
+    case at::kHalf:
+      return "fp16";
+    default:
+      return c10::toString(dtype);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #define JSON_ASSERT(condition) \
-  static_cast<void>((condition) ? 0 : throw std::logic_error("JSON: a key or value that is not there was read (" #condition ")"))
+  static_cast<void>(           \
+      (condition) ? 0 : throw std::logic_error("JSON: a key or value that is not there was read (" #condition ")"))
 
 #include <nlohmann/json.hpp>

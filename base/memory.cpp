@@ -58,9 +58,7 @@ struct CountingMetaAllocator final : public at::Allocator {
   void copy_data(void*, const void*, std::size_t) const override {}
 };
 
-Count* host_count(const at::Device& device) {
-  return device.is_cpu() ? &cpu : device.is_meta() ? &meta : nullptr;
-}
+Count* host_count(const at::Device& device) { return device.is_cpu() ? &cpu : device.is_meta() ? &meta : nullptr; }
 
 }  // namespace
 

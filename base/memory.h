@@ -10,7 +10,8 @@ namespace dualparal {
 
 /// Bytes of tensors on `device`, all threads of this process together. On a CPU the count comes from an
 /// allocator of ours around LibTorch's (its own reporting hook sees one thread only); on CUDA from the
-/// caching allocator; for meta tensors see count_meta_memory(). Memory-mapped checkpoint files are not tensors of the allocator and do not count.
+/// caching allocator; for meta tensors see count_meta_memory(). Memory-mapped checkpoint files are not tensors of the
+/// allocator and do not count.
 struct MemoryUsage {
   int64_t allocated_bytes = 0;
   int64_t peak_allocated_bytes = 0;

@@ -28,8 +28,8 @@ void Progress::update(int64_t done, int64_t total) {
   if (quiet_ || (done < total && elapsed - last_shown_ < (terminal_ ? 0.1 : 10.0))) return;
   last_shown_ = elapsed;
   const double left = done > 0 ? elapsed / static_cast<double>(done) * static_cast<double>(total - done) : 0;
-  const std::string rest = done < total ? fmt::format("{} left", duration_text(left))
-                                        : fmt::format("done in {}", duration_text(elapsed));
+  const std::string rest =
+      done < total ? fmt::format("{} left", duration_text(left)) : fmt::format("done in {}", duration_text(elapsed));
   fmt::print(stderr, "{}{}: {} {}/{}, {}{}", terminal_ ? "\r\033[K" : "", what_, unit_, done, total, rest,
              terminal_ ? "" : "\n");
   std::fflush(stderr);

@@ -111,12 +111,17 @@ double input_bytes(const at::RecordFunction& fn) {
 
 double input_of(const at::RecordFunction& fn, Kind kind) {
   switch (kind) {
-    case Kind::kMatmul: return product_flops(fn);
-    case Kind::kAttention: return attention_flops(fn);
-    case Kind::kConvolution: return filter_size(fn);
+    case Kind::kMatmul:
+      return product_flops(fn);
+    case Kind::kAttention:
+      return attention_flops(fn);
+    case Kind::kConvolution:
+      return filter_size(fn);
     case Kind::kCopy:
-    case Kind::kOther: return input_bytes(fn);
-    case Kind::kFree: break;
+    case Kind::kOther:
+      return input_bytes(fn);
+    case Kind::kFree:
+      break;
   }
   return 0;
 }
@@ -127,8 +132,8 @@ std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& fn) {
   Frame frame{.kind = place->second};
   if (!meter.stack.empty()) {
     Frame& caller = meter.stack.back();
-    frame.within_counted = caller.within_counted || caller.kind == Kind::kMatmul ||
-                           caller.kind == Kind::kAttention || caller.kind == Kind::kConvolution;
+    frame.within_counted = caller.within_counted || caller.kind == Kind::kMatmul || caller.kind == Kind::kAttention ||
+                           caller.kind == Kind::kConvolution;
     if (frame.kind != Kind::kFree) caller.calls_others = true;
   }
   if (!frame.within_counted) frame.input = input_of(fn, frame.kind);
@@ -143,13 +148,19 @@ void end(const at::RecordFunction& fn, at::ObserverContext*) {
   if (frame.within_counted || frame.kind == Kind::kFree) return;
   Work& work = meter.work;
   switch (frame.kind) {
-    case Kind::kMatmul: work.matmul_flops += frame.input; break;
-    case Kind::kAttention: work.attention_flops += frame.input; break;
+    case Kind::kMatmul:
+      work.matmul_flops += frame.input;
+      break;
+    case Kind::kAttention:
+      work.attention_flops += frame.input;
+      break;
     case Kind::kConvolution:
       if (!fn.outputs().empty() && fn.outputs()[0].isTensor())
         work.convolution_flops += 2 * frame.input * static_cast<double>(fn.outputs()[0].toTensor().numel());
       break;
-    case Kind::kCopy: work.moved_bytes += frame.input; break;  // source read, target written: both are inputs
+    case Kind::kCopy:
+      work.moved_bytes += frame.input;
+      break;  // source read, target written: both are inputs
     default:
       if (frame.calls_others) return;
       work.moved_bytes += frame.input;

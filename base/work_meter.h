@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much work the operations of a piece of code are: counted from what is dispatched, on any device, meta tensors too.
+// How much work the operations of a piece of code are: counted from what is dispatched, on any device, meta tensors
+// too.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +10,11 @@ namespace dualparal {
 
 /// Work by kind of operation. A multiply-add counts as two floating-point operations.
 struct Work {
-  double matmul_flops = 0;       ///< matrix products
-  double attention_flops = 0;    ///< fused attention: scores and weighted values
+  double matmul_flops = 0;     ///< matrix products
+  double attention_flops = 0;  ///< fused attention: scores and weighted values
   double convolution_flops = 0;
-  double moved_bytes = 0;        ///< read and written by all other operations
-  int64_t operations = 0;        ///< of any kind that touch numbers (views do not)
+  double moved_bytes = 0;  ///< read and written by all other operations
+  int64_t operations = 0;  ///< of any kind that touch numbers (views do not)
 
   double flops() const { return matmul_flops + attention_flops + convolution_flops; }
   Work& operator+=(const Work& other);

@@ -27,8 +27,8 @@ class Fifo final : public Strategy {
   }
 
   StrategyPlan plan(const Workload& work) const override {
-    check_usage(work.config.patch_size[0] == 1,
-                "fifo needs a model whose patches are one latent frame long, not {}", work.config.patch_size[0]);
+    check_usage(work.config.patch_size[0] == 1, "fifo needs a model whose patches are one latent frame long, not {}",
+                work.config.patch_size[0]);
     const FrameQueue queue(work.steps, options_.window_frames, options_.lookahead);
     const auto frame = work.prediction_bytes(static_cast<double>(work.frame_tokens));
     const auto iterations = static_cast<double>(queue.iterations(work.latent_frames));
@@ -43,7 +43,9 @@ class Fifo final : public Strategy {
     return plan;
   }
 
-  void denoise(const DenoiseContext& context) override { QueueRank(context, options_.window_frames, options_.lookahead).run(); }
+  void denoise(const DenoiseContext& context) override {
+    QueueRank(context, options_.window_frames, options_.lookahead).run();
+  }
 
  private:
   Options options_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// FIFO-Diffusion (arXiv 2405.11473): a queue of latent frames, one at each noise level. Every iteration takes all of them
-// one step further, hands out the clean one at the head and appends noise at the tail.
+// FIFO-Diffusion (arXiv 2405.11473): a queue of latent frames, one at each noise level. Every iteration takes all of
+// them one step further, hands out the clean one at the head and appends noise at the tail.
 #pragma once
 
 #include "strategy/strategy.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// FIFO-Diffusion's queue: a latent frame at each noise level. Slot 0 is the head, the cleanest frame; negative slots are
-// frames that have left the queue.
+// FIFO-Diffusion's queue: a latent frame at each noise level. Slot 0 is the head, the cleanest frame; negative slots
+// are frames that have left the queue.
 #pragma once
 
 #include <vector>

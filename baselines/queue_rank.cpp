@@ -62,7 +62,8 @@ WorkLabel QueueRank::label(size_t window, int64_t iteration, int64_t last_layer)
 at::Tensor QueueRank::opening_frames() const {
   const NvtxRange range("opening frames");
   Request longer = context_.request;  // a video shorter than the window still fills the queue
-  if (longer.initial_noise.defined() && longer.initial_noise.size(2) < queue_.window) longer.initial_noise = at::Tensor();
+  if (longer.initial_noise.defined() && longer.initial_noise.size(2) < queue_.window)
+    longer.initial_noise = at::Tensor();
   return denoise_alone(denoiser_, frame_noise(longer, 0, queue_.window).to(denoiser_.device()),
                        denoiser_.pass(queue_.window), context_.recorder,
                        {.block = -1, .frames = {0, queue_.window - 1}});

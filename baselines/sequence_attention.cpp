@@ -85,8 +85,8 @@ at::Tensor SequenceAttention::around_ring(const at::Tensor& query, at::Tensor ke
     Exchange::Incoming incoming;
     if (hop + 1 < degree) {
       const int64_t source = (ring_index_ + degree - hop - 1) % degree;
-      incoming = exchange_.receive({2, key.size(0), ring_tokens_[source], key.size(2), key.size(3)}, key.options(),
-                                   previous);
+      incoming =
+          exchange_.receive({2, key.size(0), ring_tokens_[source], key.size(2), key.size(3)}, key.options(), previous);
       exchange_.send(pair, next);
     }
     attention.add(query, key, value);

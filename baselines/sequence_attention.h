@@ -39,11 +39,11 @@ class SequenceAttention final : public SelfAttention {
   Exchange& exchange_;
   SequenceGroup group_;
   std::vector<Range> tokens_;
-  std::vector<int64_t> ulysses_;       // ranks of this rank's Ulysses group
-  std::vector<int64_t> ring_;          // ranks of its ring
-  std::vector<int64_t> ring_tokens_;   // tokens that each place of the ring brings
+  std::vector<int64_t> ulysses_;      // ranks of this rank's Ulysses group
+  std::vector<int64_t> ring_;         // ranks of its ring
+  std::vector<int64_t> ring_tokens_;  // tokens that each place of the ring brings
   int64_t ulysses_index_ = 0, ring_index_ = 0;
-  std::vector<Range> heads_;           // of each place of the Ulysses group
+  std::vector<Range> heads_;  // of each place of the Ulysses group
 };
 
 }  // namespace dualparal

@@ -47,7 +47,8 @@ class SequenceParallel final : public Strategy {
                       .key_value_tokens = (group.ring_degree > 1 ? 2 : 1) * tokens / all};  // of the next hop, too
     for (int64_t rank = 0; rank < work.world_size; ++rank) {
       const SequenceGroup own = group_of(work.config, rank, work.world_size, halves);
-      const double gathered = static_cast<double>(work.steps) * work.prediction_bytes(tokens / static_cast<double>(ranks));
+      const double gathered =
+          static_cast<double>(work.steps) * work.prediction_bytes(tokens / static_cast<double>(ranks));
       for (const int64_t other : own.ranks)
         if (other != rank) plan.traffic.push_back({{rank, other}, gathered});
       for (const int64_t other : own.ulysses_ranks())

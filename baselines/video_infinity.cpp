@@ -37,17 +37,17 @@ class VideoInfinity final : public Strategy {
     StrategyPlan plan{.parts = whole_model(work)};
     for (int64_t to = 0; to < work.world_size; ++to) {
       const auto seen = static_cast<double>(sights[to].local.size() + sights[to].global.size());
-      plan.key_value_tokens =
-          std::max(plan.key_value_tokens, (seen + static_cast<double>(clips[to].size())) * frame);
+      plan.key_value_tokens = std::max(plan.key_value_tokens, (seen + static_cast<double>(clips[to].size())) * frame);
       if (to > 0) plan.block_starts.push_back(clips[to].begin);
       for (int64_t from = 0; from < work.world_size; ++from) {
         if (from == to) continue;
-        const auto count = frames_within(sights[to].local, clips[from]).size() +
-                           frames_within(sights[to].global, clips[from]).size();
+        const auto count =
+            frames_within(sights[to].local, clips[from]).size() + frames_within(sights[to].global, clips[from]).size();
         const double latents = to == 0 ? work.prediction_bytes(static_cast<double>(clips[from].size()) * frame) : 0;
-        plan.traffic.push_back({{from, to}, static_cast<double>(work.steps * work.config.num_layers) * 2 *
-                                                    work.hidden_bytes(static_cast<double>(count) * frame) +
-                                                latents});
+        plan.traffic.push_back({{from, to},
+                                static_cast<double>(work.steps * work.config.num_layers) * 2 *
+                                        work.hidden_bytes(static_cast<double>(count) * frame) +
+                                    latents});
       }
     }
     return plan;

@@ -46,7 +46,8 @@ BENCHMARK(Layer)
     ->ArgNames({"heads", "head_dim", "tokens", "bf16"})
     ->ArgsProduct({{6}, {32}, {216, 384}, {0, 1}})
     ->ArgsProduct({{12}, {128}, {1560}, {0, 1}})
-    ->Unit(benchmark::kMillisecond)->UseRealTime();
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 void Attention(benchmark::State& state) {
   const c10::InferenceMode inference;
@@ -65,7 +66,8 @@ BENCHMARK(Attention)
     ->ArgNames({"heads", "head_dim", "tokens", "bf16"})
     ->ArgsProduct({{6}, {32}, {216, 384}, {0, 1}})
     ->ArgsProduct({{12}, {128}, {1560}, {0, 1}})
-    ->Unit(benchmark::kMillisecond)->UseRealTime();
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // Streaming decode: the counter shows that peak memory does not depend on the length.
 void VaeDecode(benchmark::State& state) {
@@ -77,13 +79,20 @@ void VaeDecode(benchmark::State& state) {
   reset_peak_memory(at::kCPU);
   for (auto _ : state) {
     Vae::Stream stream(*vae);
-    for (int64_t i = 0; i < model.geometry().latent_frames(frames); ++i) benchmark::DoNotOptimize(stream.decode(latent).data_ptr());
+    for (int64_t i = 0; i < model.geometry().latent_frames(frames); ++i)
+      benchmark::DoNotOptimize(stream.decode(latent).data_ptr());
   }
   state.counters["frames/s"] =
       benchmark::Counter(static_cast<double>(frames), benchmark::Counter::kIsIterationInvariantRate);
   state.counters["peak_MiB"] = static_cast<double>(memory_usage(at::kCPU).peak_allocated_bytes) / (1 << 20);
 }
-BENCHMARK(VaeDecode)->ArgName("frames")->Arg(33)->Arg(129)->Arg(513)->Unit(benchmark::kMillisecond)->UseRealTime()
+BENCHMARK(VaeDecode)
+    ->ArgName("frames")
+    ->Arg(33)
+    ->Arg(129)
+    ->Arg(513)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
     ->MinTime(0.1);
 
 void CheckpointLoad(benchmark::State& state) {

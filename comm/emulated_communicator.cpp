@@ -57,8 +57,8 @@ class EmulatedCommunicator final : public Communicator {
 
  private:
   void check_peer(int64_t peer) const {
-    check(0 <= peer && peer < world_size_ && peer != rank_, "rank {} of {} cannot exchange messages with rank {}", rank_,
-          world_size_, peer);
+    check(0 <= peer && peer < world_size_ && peer != rank_, "rank {} of {} cannot exchange messages with rank {}",
+          rank_, world_size_, peer);
   }
 
   int64_t rank_, world_size_;

@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kBeat = 200ms;
-// How long the cause of a symptom is looked for. A rank that says nothing in all that time does not run any more; a busy
-// machine can keep one from saying anything for a second.
+// How long the cause of a symptom is looked for. A rank that says nothing in all that time does not run any more; a
+// busy machine can keep one from saying anything for a second.
 constexpr auto kPatience = 3000ms;
 constexpr auto kFarewell = 10s;  // at most, for all ranks to have read why they end
 
@@ -126,7 +126,8 @@ std::string FaultMonitor::find_cause(int64_t peer, const std::string& own) {
   };
   // Who is waited for, and does not wait itself?
   int64_t culprit = peer;
-  for (int64_t hop = 0; hop < world_size_ && !silent(culprit) && after[culprit] && after[culprit]->waiting_for >= 0; ++hop)
+  for (int64_t hop = 0; hop < world_size_ && !silent(culprit) && after[culprit] && after[culprit]->waiting_for >= 0;
+       ++hop)
     culprit = after[culprit]->waiting_for;
   for (int64_t r = 0; r < world_size_ && !silent(culprit); ++r)
     if (silent(r)) culprit = r;
@@ -135,7 +136,8 @@ std::string FaultMonitor::find_cause(int64_t peer, const std::string& own) {
                                                lost_rank(culprit), after[culprit]->activity));
   if (culprit != rank_ && after[culprit])
     return report_failure(*store_, fmt::format("rank {} lives but kept others waiting too long (--timeout), {}; first "
-                                               "noticed by {}", culprit, after[culprit]->activity, own));
+                                               "noticed by {}",
+                                               culprit, after[culprit]->activity, own));
   return report_failure(*store_, own);
 }
 
@@ -170,7 +172,7 @@ void end_process(const std::string& failure) {
 }
 
 void catch_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int signal) { caught_signal = signal; };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
   // Writing to a rank, a store or a terminal that has just gone is an error to be explained, not the end.

@@ -50,8 +50,8 @@ class GlooCommunicator final : public Communicator {
     if (options.loopback && !std::getenv("GLOO_SOCKET_IFNAME"))
       group_options->devices = {ProcessGroupGloo::createDeviceForHostname("127.0.0.1")};
     group_ = c10::make_intrusive<ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store_),
-                                                   static_cast<int>(options.rank),
-                                                   static_cast<int>(options.world_size), group_options);
+                                                   static_cast<int>(options.rank), static_cast<int>(options.world_size),
+                                                   group_options);
   }
 
   int64_t rank() const override { return options_.rank; }

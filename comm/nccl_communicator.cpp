@@ -57,7 +57,8 @@ std::filesystem::path find_nccl_module() {
   const auto file = std::filesystem::read_symlink("/proc/self/exe").parent_path() / kNcclModuleFile;
   check(std::filesystem::exists(file),
         "--backend nccl: {} is not there. It is built where CUDA's headers are (cmake says \"NCCL: on\"), and must lie "
-        "beside the program; use --backend gloo", file.string());
+        "beside the program; use --backend gloo",
+        file.string());
   return file;
 }
 
@@ -75,8 +76,8 @@ void check_own_gpus(const std::vector<std::string>& by_rank) {
   std::map<std::string, size_t> owner;
   for (size_t rank = 0; rank < by_rank.size(); ++rank) {
     const auto [first, alone] = owner.emplace(by_rank[rank], rank);
-    check(alone, "ranks {} and {} share {}, which NCCL refuses: one rank per GPU, or --backend gloo", first->second, rank,
-          by_rank[rank]);
+    check(alone, "ranks {} and {} share {}, which NCCL refuses: one rank per GPU, or --backend gloo", first->second,
+          rank, by_rank[rank]);
   }
 }
 

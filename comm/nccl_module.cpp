@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The NCCL module: a shared library beside the program, the only part that links LibTorch's CUDA backend.
 //
-// Every link (one way between two ranks, on one channel) is a process group of two with a NCCL communicator and a stream
-// of its own. NCCL runs what a communicator is given one after the other, and each message until its peer takes part:
-// were two links to share one, a receive posted ahead would hold up the send behind it, and two ranks could wait for
-// each other for ever.
+// Every link (one way between two ranks, on one channel) is a process group of two with a NCCL communicator and a
+// stream of its own. NCCL runs what a communicator is given one after the other, and each message until its peer takes
+// part: were two links to share one, a receive posted ahead would hold up the send behind it, and two ranks could wait
+// for each other for ever.
 #include "comm/nccl_module.h"
 
 #include <ATen/cuda/CUDAContext.h>
@@ -37,7 +37,11 @@ class NcclTransfer final : public Transfer {
  public:
   NcclTransfer(WorkHandle work, at::Tensor tensor, at::Tensor target, int64_t peer, bool sending,
                std::chrono::milliseconds timeout)
-      : work_(std::move(work)), tensor_(std::move(tensor)), target_(std::move(target)), peer_(peer), sending_(sending),
+      : work_(std::move(work)),
+        tensor_(std::move(tensor)),
+        target_(std::move(target)),
+        peer_(peer),
+        sending_(sending),
         timeout_(timeout) {}
 
   // The compute stream waits for the message. So does the host: the recorder tells waiting from computing by it, and a
@@ -87,8 +91,10 @@ class NcclCommunicator final : public Communicator {
 
   void connect(const std::vector<Link>& links) override {
     const auto own = std::ranges::count_if(links, [&](const Link& l) { return l.from == rank() || l.to == rank(); });
-    check(own <= kMaxLinks, "{} ranks talk over {} links each, and a GPU can keep {} messages apart: use --backend gloo, or "
-          "fewer ranks", world_size(), own, kMaxLinks);
+    check(own <= kMaxLinks,
+          "{} ranks talk over {} links each, and a GPU can keep {} messages apart: use --backend gloo, or "
+          "fewer ranks",
+          world_size(), own, kMaxLinks);
     for (const Link& link : links)
       if ((link.from == rank() || link.to == rank()) && !links_.contains(link)) open(link);
   }
@@ -135,8 +141,8 @@ class NcclCommunicator final : public Communicator {
     group_options->timeout = 24h;  // ours is kept in wait()
     group_options->config.maxCTAs = kMaxThreadBlocks;
     const auto name = fmt::format("nccl/{}-{}-{}", link.from, link.to, static_cast<int>(link.channel));
-    const auto group = c10::make_intrusive<ProcessGroupNCCL>(
-        c10::make_intrusive<c10d::PrefixStore>(name, store_), sending ? kSender : kReceiver, 2, group_options);
+    const auto group = c10::make_intrusive<ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>(name, store_),
+                                                             sending ? kSender : kReceiver, 2, group_options);
     const at::Tensor message = at::zeros({1}, at::TensorOptions().device(device_).dtype(at::kFloat));
     // NCCL sets no limit to this: a thread that may be left behind does it.
     auto opened = std::make_shared<std::promise<WorkHandle>>();

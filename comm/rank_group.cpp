@@ -27,15 +27,14 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
   store_ = connect_store(environment_, holds_store(), options.timeout);
   catch_signals();
   monitor_ = std::make_unique<FaultMonitor>(connect_store(environment_, false, options.timeout), environment_.rank,
-                                            environment_.world_size, recorder,
-                                            [this](const std::string& failure) {
+                                            environment_.world_size, recorder, [this](const std::string& failure) {
                                               if (turn_to(State::kFailing)) end_now(failure);
                                             });
   watched_ = true;
   try {
     wait_for_all();
-    comm_ = gloo_communicator(store_, {environment_.rank, environment_.world_size, options.timeout,
-                                       environment_.one_machine()});
+    comm_ = gloo_communicator(
+        store_, {environment_.rank, environment_.world_size, options.timeout, environment_.one_machine()});
     if (options.backend == "nccl")
       comm_ = nccl_communicator(store_, {environment_.rank, environment_.world_size, options.timeout}, std::move(comm_),
                                 options.device);

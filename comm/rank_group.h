@@ -14,8 +14,8 @@ namespace dualparal {
 
 struct RankGroupOptions {
   std::chrono::milliseconds timeout{60'000};
-  std::string backend = "gloo";      ///< or "nccl"
-  at::Device device = at::kCPU;      ///< that this rank computes on
+  std::string backend = "gloo";  ///< or "nccl"
+  at::Device device = at::kCPU;  ///< that this rank computes on
 };
 
 class RankGroup {

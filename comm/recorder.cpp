@@ -24,11 +24,15 @@ std::string WorkLabel::text() const {
 
 std::string Event::text() const {
   switch (kind) {
-    case Kind::kSend: return fmt::format("sending to rank {}: {}", peer, label.text());
-    case Kind::kReceive: return fmt::format("waiting for rank {}: {}", peer, label.text());
-    case Kind::kWait: return fmt::format("waiting for rank {} to take: {}", peer, label.text());
+    case Kind::kSend:
+      return fmt::format("sending to rank {}: {}", peer, label.text());
+    case Kind::kReceive:
+      return fmt::format("waiting for rank {}: {}", peer, label.text());
+    case Kind::kWait:
+      return fmt::format("waiting for rank {} to take: {}", peer, label.text());
     case Kind::kCompute:
-    case Kind::kOutput: break;
+    case Kind::kOutput:
+      break;
   }
   return fmt::format("computing {}", label.text());
 }

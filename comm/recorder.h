@@ -16,8 +16,8 @@ namespace dualparal {
 
 /// The piece of work that something belongs to.
 struct WorkLabel {
-  int64_t block = 0;  ///< of frames, or what a strategy has instead: a clip, a window
-  int64_t step = 0;   ///< of the schedule, or an iteration of a queue
+  int64_t block = 0;                         ///< of frames, or what a strategy has instead: a clip, a window
+  int64_t step = 0;                          ///< of the schedule, or an iteration of a queue
   int64_t first_layer = 0, last_layer = -1;  ///< inclusive; last < first: no layers
   int64_t micro_batch = 0;
   /// Inclusive. Set where block and step are no blocks and steps of the video: messages then name these.
@@ -36,13 +36,13 @@ struct Event {
   enum class Kind { kCompute, kSend, kReceive, kWait, kOutput };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
-  int64_t peer = -1;         ///< of a send or a receive
+  int64_t peer = -1;  ///< of a send or a receive
   Channel channel = Channel::kForward;
-  int64_t bytes = 0;         ///< of a message, or of the final latents
-  Work work = {};            ///< of a computation, under a WorkMeter
-  int64_t live_bytes = 0;    ///< allocated on the device at its end, if the recorder was told to note it
-  double begin_s = 0;        ///< steady clock of the machine; a send begins when it is posted
-  double end_s = 0;          ///< a receive ends when the tensor is here: it lasts as long as it was waited for
+  int64_t bytes = 0;       ///< of a message, or of the final latents
+  Work work = {};          ///< of a computation, under a WorkMeter
+  int64_t live_bytes = 0;  ///< allocated on the device at its end, if the recorder was told to note it
+  double begin_s = 0;      ///< steady clock of the machine; a send begins when it is posted
+  double end_s = 0;        ///< a receive ends when the tensor is here: it lasts as long as it was waited for
 
   std::string text() const;  ///< "computing block 3, step 5, layers 4..7", "waiting for rank 2: block 3, step 5"
 };

@@ -77,8 +77,8 @@ void wait_for_listener(const RankEnvironment& environment, std::chrono::millisec
   std::string reason;
   do {
     addrinfo* found = nullptr;
-    const int code = getaddrinfo(environment.master_addr.c_str(), std::to_string(environment.master_port).c_str(), &hints,
-                                 &found);
+    const int code =
+        getaddrinfo(environment.master_addr.c_str(), std::to_string(environment.master_port).c_str(), &hints, &found);
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(code == 0 ? found : nullptr, freeaddrinfo);
     if (code != 0) reason = gai_strerror(code);
     for (const addrinfo* one = addresses.get(); one; one = one->ai_next) {
@@ -139,7 +139,8 @@ c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment
     return c10::make_intrusive<c10d::PrefixStore>("dualparal/" + attempt, store);
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    const bool in_use = text.find("EADDRINUSE") != std::string::npos || text.find("already in use") != std::string::npos;
+    const bool in_use =
+        text.find("EADDRINUSE") != std::string::npos || text.find("already in use") != std::string::npos;
     if (in_use)
       fail("port {} of {} is in use: choose another one (MASTER_PORT, or torchrun's --master-port)",
            environment.master_port, environment.master_addr);

@@ -18,7 +18,7 @@ struct RankEnvironment {
   int64_t local_world_size = 1;  ///< ranks on this machine
   std::string master_addr;
   uint16_t master_port = 0;
-  bool hosted = false;           ///< the launcher holds the store; else rank 0 does
+  bool hosted = false;  ///< the launcher holds the store; else rank 0 does
 
   bool one_machine() const { return local_world_size == world_size; }
 };

@@ -37,8 +37,7 @@ BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_
       device_(device) {}
 
 at::Tensor BlockQueue::window(const QueueEntry& entry) {
-  if (entry.age == 0)
-    states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
+  if (entry.age == 0) states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
   State& state = states_.at(entry.block);
   state.submitted = state.latents;
 

@@ -22,8 +22,8 @@ enum class PreviousContext {
 
 /// What a block sees of its neighbours (docs/strategies.md).
 struct ContextOptions {
-  int64_t context_frames = 0;     ///< of either side
-  bool feature_cache = true;      ///< next block by cached keys and values; else by its frames, recomputed
+  int64_t context_frames = 0;  ///< of either side
+  bool feature_cache = true;   ///< next block by cached keys and values; else by its frames, recomputed
   PreviousContext previous = PreviousContext::kSynchronous;
 
   /// Whether a window waits for the last update of the block before.
@@ -43,8 +43,8 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
 class BlockQueue {
  public:
   using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
-  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise, MakeSampler make_sampler,
-             at::Device device);
+  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
+             MakeSampler make_sampler, at::Device device);
 
   /// Latents that go into the transformer, [1, channels, window frames, h, w]. Appends the block if it is new.
   at::Tensor window(const QueueEntry& entry);

@@ -81,8 +81,9 @@ class DualParal final : public Strategy {
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
     PipelineStage stage(denoiser, context.comm, context.recorder, jobs_of(all, order));
-    BlockQueue queue(all, context_, denoiser.steps(), block_noise(context.request),
-                     [&] { return denoiser.make_sampler(); }, denoiser.device());
+    BlockQueue queue(
+        all, context_, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
+        denoiser.device());
     std::deque<FeatureCache> caches;  // by micro-batch
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
 

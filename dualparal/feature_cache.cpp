@@ -19,7 +19,8 @@ FeatureCache::KeyValue take(FeatureCache::Layers& layers, int64_t layer) {
 
 }  // namespace
 
-FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const {
+FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::Tensor& value,
+                                               const Range& frames) const {
   const int64_t begin = frames.begin * job_.grid.frame_tokens(), end = frames.end * job_.grid.frame_tokens();
   return {key.slice(1, begin, end).clone(), value.slice(1, begin, end).clone()};
 }
@@ -28,8 +29,10 @@ void FeatureCache::rotate_(at::Tensor& key, int64_t first_frame) {
   const int64_t frames = key.size(1) / job_.grid.frame_tokens();
   auto table = tables_.find({first_frame, frames});
   if (table == tables_.end())
-    table = tables_.emplace(std::pair{first_frame, frames},
-                            rotary_.table({frames, job_.grid.height, job_.grid.width}, first_frame, key.device())).first;
+    table = tables_
+                .emplace(std::pair{first_frame, frames},
+                         rotary_.table({frames, job_.grid.height, job_.grid.width}, first_frame, key.device()))
+                .first;
   apply_rotary_(key, table->second);
 }
 

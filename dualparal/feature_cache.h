@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Self-attention that also sees frames of neighbouring blocks that are no queries of its own, through keys and values
-// kept from the moment when those blocks went through the same layer: the next block's first frames, kept earlier in the
-// same iteration, and with `matched_kv` the previous block's last frames, kept in the iteration before.
+// kept from the moment when those blocks went through the same layer: the next block's first frames, kept earlier in
+// the same iteration, and with `matched_kv` the previous block's last frames, kept in the iteration before.
 #pragma once
 
 #include <map>
@@ -22,11 +22,11 @@ class FeatureCache final : public SelfAttention {
 
   /// What attend() will be called for next.
   struct Job {
-    TokenGrid grid = {};         ///< of the window
+    TokenGrid grid = {};  ///< of the window
     int64_t block = 0;
     int64_t first_position = 0;  ///< temporal position of the window's first frame: frames seen before it
-    Range head = {};             ///< frames of the window whose keys and values the job after this one sees behind its own
-    Range tail = {};             ///< those that the next block sees before its own, in the next iteration
+    Range head = {};  ///< frames of the window whose keys and values the job after this one sees behind its own
+    Range tail = {};  ///< those that the next block sees before its own, in the next iteration
   };
 
   explicit FeatureCache(const RotaryEmbedding& rotary) : rotary_(rotary) {}

@@ -13,8 +13,8 @@
 namespace dualparal {
 
 struct OptionSpec {
-  std::string name;                  ///< as on the command line, without "--"
-  std::string help;                  ///< meaning and unit
+  std::string name;  ///< as on the command line, without "--"
+  std::string help;  ///< meaning and unit
   std::string default_value;
   std::vector<std::string> choices;  ///< empty: a whole number of at least `minimum`
   int64_t minimum = 0;
@@ -32,8 +32,7 @@ class OptionSet {
   void toggle(std::string name, bool& field, std::string help);
   /// One of several words, each with its value.
   template <class Value>
-  void choice(std::string name, Value& field, std::string help,
-              std::vector<std::pair<std::string, Value>> choices) {
+  void choice(std::string name, Value& field, std::string help, std::vector<std::pair<std::string, Value>> choices) {
     OptionSpec spec{std::move(name), std::move(help), {}, {}};
     for (const auto& [word, value] : choices) {
       spec.choices.push_back(word);

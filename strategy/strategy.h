@@ -46,7 +46,7 @@ struct StrategyEntry {
   std::string description;  ///< one line
   std::vector<OptionSpec> options;
   std::function<std::unique_ptr<Strategy>(const OptionValues&)> make;  ///< from resolve_options()' values
-  bool exact = false;           ///< gives what `single` gives, up to rounding
+  bool exact = false;                                                  ///< gives what `single` gives, up to rounding
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
 };
 
@@ -70,8 +70,9 @@ StrategyEntry strategy_entry(std::string name, std::string description, const Op
 /// The row of a strategy without options.
 template <class Make>
 StrategyEntry strategy_entry(std::string name, std::string description, Make make) {
-  return {std::move(name), std::move(description), {},
-          [make](const OptionValues&) -> std::unique_ptr<Strategy> { return make(); }};
+  return {std::move(name), std::move(description), {}, [make](const OptionValues&) -> std::unique_ptr<Strategy> {
+            return make();
+          }};
 }
 
 }  // namespace dualparal

@@ -100,8 +100,9 @@ struct Probe {
 };
 
 const std::map<std::string, void (Probe::*)()> kParts = {
-    {"transformer", &Probe::transformer}, {"vae_encode", &Probe::vae_encode}, {"vae_decode", &Probe::vae_decode},
-    {"text", &Probe::text},               {"tokenize", &Probe::tokenize},     {"sampler", &Probe::sampler}};
+    {"transformer", &Probe::transformer}, {"vae_encode", &Probe::vae_encode},
+    {"vae_decode", &Probe::vae_decode},   {"text", &Probe::text},
+    {"tokenize", &Probe::tokenize},       {"sampler", &Probe::sampler}};
 
 int run(int argc, char** argv) {
   CLI::App app("Runs one part of the model on a file of inputs");

@@ -30,8 +30,8 @@ inline std::vector<RankTrace> trace_ranks(const StrategyEntry& entry, const Opti
   for (int64_t rank = 0; rank < world_size; ++rank) {
     const auto comm = emulated_communicator(rank, world_size);
     const auto weights = shapes_only(dtype);
-    const Transformer transformer(
-        config, *weights, strategy->plan(workload(request, config, 4, world_size)).parts.at(rank));
+    const Transformer transformer(config, *weights,
+                                  strategy->plan(workload(request, config, 4, world_size)).parts.at(rank));
     Recorder recorder(at::kMeta);
     const WorkMeter meter;
     strategy->denoise({request, transformer, *comm, recorder, nowhere});

@@ -43,13 +43,14 @@ std::string inspect_checkpoint(const std::filesystem::path& model_dir, int64_t n
   std::string out = fmt::format("{}\n", model_dir.string());
   out += fmt::format("transformer   {} layers, {} heads x {}, ffn {}, text {}, patch {}\n", t.num_layers,
                      t.num_attention_heads, t.attention_head_dim, t.ffn_dim, t.text_dim, fmt::join(t.patch_size, "x"));
-  out += fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(whole->parameters()) / 1e6,
-                     mib(whole->held_bytes()), dtype_text, stored(model_dir / "transformer"));
+  out +=
+      fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(whole->parameters()) / 1e6,
+                  mib(whole->held_bytes()), dtype_text, stored(model_dir / "transformer"));
   const auto& v = model.vae_config();
   out += fmt::format("vae           base {}, {} latent channels, stride {} x {} x {} (frames, height, width)\n",
                      v.base_dim, v.z_dim, v.temporal_stride(), v.spatial_stride(), v.spatial_stride());
-  out += fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(vae->parameters()) / 1e6, mib(vae->held_bytes()),
-                     dtype_text, stored(model_dir / "vae"));
+  out += fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(vae->parameters()) / 1e6,
+                     mib(vae->held_bytes()), dtype_text, stored(model_dir / "vae"));
   const auto& e = model.text_encoder_config();
   out += fmt::format("text_encoder  {} layers, d_model {}, {} heads, vocabulary {}\n", e.num_layers, e.d_model,
                      e.num_heads, e.vocab_size);

@@ -59,7 +59,8 @@ int run(int argc, char** argv) {
   report->add_option("--title", report_options.title, "of the report")->capture_default_str();
   report->add_option("--baseline", report_options.baseline,
                      "a strategy: adds a table of latency and memory of all divided by its own");
-  report->add_option("--vbench-export", vbench_folder, "instead of tables: videos and prompts for `vbench`, in a folder");
+  report->add_option("--vbench-export", vbench_folder,
+                     "instead of tables: videos and prompts for `vbench`, in a folder");
 
   CompareOptions compare_options;
   CLI::App* compare = app.add_subcommand("compare", "PSNR, SSIM and latent error of two videos, from their latents");
@@ -69,11 +70,14 @@ int run(int argc, char** argv) {
   CLI::App* simulate = app.add_subcommand("simulate", "replay the traces of a run on described clusters");
   simulate->add_option("traces", simulate_options.traces, "folder that `generate --traces` wrote")->required();
   simulate->add_option("--cluster", simulate_options.clusters, "YAML files, see configs/clusters/")->required();
-  simulate->add_option("--compute", simulate_options.compute,
-                       "model: from the traced work and the cluster's rates; measured: as the traces' clocks say, on the "
-                       "device that they come from")->capture_default_str();
+  simulate
+      ->add_option("--compute", simulate_options.compute,
+                   "model: from the traced work and the cluster's rates; measured: as the traces' clocks say, on the "
+                   "device that they come from")
+      ->capture_default_str();
   simulate->add_option("--result", simulate_options.result, "file to which the result line (JSON) is appended");
-  simulate->add_option("--timeline", simulate_options.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
+  simulate->add_option("--timeline", simulate_options.timeline,
+                       "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
   simulate->add_flag("--quiet", simulate_options.quiet, "no summary");
 
   CalibrateOptions calibrate_options;

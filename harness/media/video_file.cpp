@@ -123,7 +123,15 @@ void VideoFile::finish() {
 at::Tensor to_uint8_frames(const at::Tensor& pixels) {
   check(pixels.dim() == 5 && pixels.size(0) == 1 && pixels.size(1) == 3,
         "video: expected pixels [1, 3, frames, height, width], got [{}]", fmt::join(pixels.sizes(), ", "));
-  return pixels[0].permute({1, 2, 3, 0}).mul(0.5).add(0.5).clamp_(0, 1).mul_(255).round_().to(at::kByte).cpu()
+  return pixels[0]
+      .permute({1, 2, 3, 0})
+      .mul(0.5)
+      .add(0.5)
+      .clamp_(0, 1)
+      .mul_(255)
+      .round_()
+      .to(at::kByte)
+      .cpu()
       .contiguous();
 }
 

@@ -37,8 +37,8 @@ class QualityMeter {
   void push_latents(const at::Tensor& latents);
 
   /// The object `quality` of a result line: always the same fields, null where a metric does not apply. `psnr_db`,
-  /// `ssim`, `latent_relative_error` and `reference_error` are null here: who has a reference fills them in. Throws Error if frames or
-  /// latents began to arrive and did not all come.
+  /// `ssim`, `latent_relative_error` and `reference_error` are null here: who has a reference fills them in. Throws
+  /// Error if frames or latents began to arrive and did not all come.
   nlohmann::json result() const;
 
  private:

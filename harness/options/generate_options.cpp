@@ -79,13 +79,18 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   group = "Strategy";
   flag("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
   flag("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(positive_number());
-  flag("--backend", o.backend, "how ranks exchange tensors: gloo (TCP, through host memory) or nccl (one GPU per rank)")->capture_default_str();
+  flag("--backend", o.backend, "how ranks exchange tensors: gloo (TCP, through host memory) or nccl (one GPU per rank)")
+      ->capture_default_str();
   flag("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
       ->check(positive_number());
-  flag("--mode", o.mode, "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
-       "trace: with shapes alone, no weights and no arithmetic")->capture_default_str();
-  flag("--world-size", o.world_size, "ranks of an emulated or traced run")->capture_default_str()->check(positive_number());
+  flag("--mode", o.mode,
+       "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
+       "trace: with shapes alone, no weights and no arithmetic")
+      ->capture_default_str();
+  flag("--world-size", o.world_size, "ranks of an emulated or traced run")
+      ->capture_default_str()
+      ->check(positive_number());
   for (const auto& [name, help] : all_strategy_options())
     app.add_option_function<std::string>(
            "--" + name, [&o, name = name](const std::string& value) { o.strategy_options[name] = value; }, help)
@@ -96,7 +101,8 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   flag("--negative-prompt", o.negative_prompt, "what to avoid [empty]");
   flag("--prompt-embeds", o.prompt_embeds,
        "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
-  flag("--frames", o.frames, "video frames, any number from 1; latent frames are made for "
+  flag("--frames", o.frames,
+       "video frames, any number from 1; latent frames are made for "
        "ceil((frames - 1) / 4) + 1 and the surplus is cut after decoding [from the model, else 81]");
   flag("--height", o.height, "pixels [from the model, else 480]");
   flag("--width", o.width, "pixels [from the model, else 832]");
@@ -142,9 +148,12 @@ void resolve_generate_options(GenerateOptions& o) {
               "--mode: expected run, emulate or trace, got '{}'", o.mode);
   check_usage(o.mode != "run" || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
   if (o.mode != "run") {
-    for (const auto& [name, value] : {std::pair("--output", o.output), {"--save-frames", o.save_frames},
-                                      {"--save-latents", o.save_latents}, {"--save-noise", o.save_noise},
-                                      {"--save-prompt-embeds", o.save_prompt_embeds}, {"--timeline", o.timeline},
+    for (const auto& [name, value] : {std::pair("--output", o.output),
+                                      {"--save-frames", o.save_frames},
+                                      {"--save-latents", o.save_latents},
+                                      {"--save-noise", o.save_noise},
+                                      {"--save-prompt-embeds", o.save_prompt_embeds},
+                                      {"--timeline", o.timeline},
                                       {"--reference-latents", o.reference_latents}})
       check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, o.mode);
   }

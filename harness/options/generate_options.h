@@ -11,7 +11,7 @@
 namespace CLI {
 class App;
 class Validator;
-}
+}  // namespace CLI
 
 namespace dualparal {
 
@@ -48,8 +48,8 @@ struct GenerateOptions {
   bool no_decode = false;
   bool no_quality = false;
   std::string result;
-  std::string timeline;  ///< Chrome trace
-  std::string traces;    ///< folder for the ranks' traces
+  std::string timeline;                 ///< Chrome trace
+  std::string traces;                   ///< folder for the ranks' traces
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
   bool quiet = false;
 };

@@ -13,14 +13,8 @@ namespace dualparal {
 
 const std::vector<StrategyEntry>& strategies() {
   static const std::vector<StrategyEntry> table = {
-      single_strategy(),
-      ring_strategy(),
-      ulysses_strategy(),
-      usp_strategy(),
-      video_infinity_strategy(),
-      fifo_strategy(),
-      naive_pipeline_strategy(),
-      dualparal_strategy(),
+      single_strategy(),         ring_strategy(), ulysses_strategy(),        usp_strategy(),
+      video_infinity_strategy(), fifo_strategy(), naive_pipeline_strategy(), dualparal_strategy(),
   };
   return table;
 }

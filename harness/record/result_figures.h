@@ -10,8 +10,9 @@
 
 namespace dualparal {
 
-/// latency_s, first_block_s, per_rank, peak_memory_bytes, sent_bytes, flops, bubble_ratio. What the record's `kind` does
-/// not measure is null: emulated ranks compute in real time but do not wait for each other, traced ones have no times.
+/// latency_s, first_block_s, per_rank, peak_memory_bytes, sent_bytes, flops, bubble_ratio. What the record's `kind`
+/// does not measure is null: emulated ranks compute in real time but do not wait for each other, traced ones have no
+/// times.
 void set_rank_fields(nlohmann::ordered_json& record, const std::vector<RankTrace>& traces);
 
 /// analytic_cost, bubble_ratio_slots.

@@ -72,15 +72,23 @@ std::string cell(const ResultGroup& group, const Column& column) {
 }
 
 Table main_table(const std::vector<ResultGroup>& groups) {
-  std::vector<std::string> header{"strategy", "options", "model", "size", "ranks", "dtype", "frames", "steps", "kind",
-                                  "machine", "n", "samples"};
+  std::vector<std::string> header{"strategy", "options", "model", "size",    "ranks", "dtype",
+                                  "frames",   "steps",   "kind",  "machine", "n",     "samples"};
   for (const auto& column : kColumns) header.push_back(column.title);
   header.push_back("note");
   Table table{header};
   for (const auto& group : groups) {
-    std::vector<std::string> row{group.text("strategy"), group.options(), group.text("model"), group.size(),
-                                 group.text("world_size"), group.text("dtype"), group.text("frames"),
-                                 group.text("steps"), group.kind(), group.machine(), std::to_string(group.ok.size()),
+    std::vector<std::string> row{group.text("strategy"),
+                                 group.options(),
+                                 group.text("model"),
+                                 group.size(),
+                                 group.text("world_size"),
+                                 group.text("dtype"),
+                                 group.text("frames"),
+                                 group.text("steps"),
+                                 group.kind(),
+                                 group.machine(),
+                                 std::to_string(group.ok.size()),
                                  std::to_string(group.sample_count())};
     for (const auto& column : kColumns) row.push_back(cell(group, column));
     row.push_back(group.note());
@@ -91,11 +99,13 @@ Table main_table(const std::vector<ResultGroup>& groups) {
 
 std::string explanation(const std::vector<ResultGroup>& groups) {
   std::string text =
-      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest allocated "
+      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest "
+      "allocated "
       "by any rank while denoising, weights included. Definitions: docs/metrics.md.";
   if (std::ranges::any_of(groups, [](const ResultGroup& group) { return group.sample_count() > 1; }))
-    text += " Quality, where prompts or seeds differ: mean ± half the width of its 95 % confidence interval, by Student's "
-            "t over the samples; the repeats of a prompt with a seed are one sample.";
+    text +=
+        " Quality, where prompts or seeds differ: mean ± half the width of its 95 % confidence interval, by Student's "
+        "t over the samples; the repeats of a prompt with a seed are one sample.";
   return text + "\n\n";
 }
 
@@ -107,10 +117,10 @@ std::string provenance_text(const std::vector<Json>& records) {
     const Json code = p.contains("code") ? p["code"] : Json();
     const bool dirty = code.is_object() && code.contains("dirty") && code["dirty"] == true;
     const std::string gpu = text_at(p, "gpu");
-    lines.insert(fmt::format("- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text_at(p, "date", "?").substr(0, 10),
-                             text_at(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0),
-                             text_at(p, "libtorch", "?"), text_at(code, "commit", "unknown").substr(0, 12),
-                             dirty ? " with uncommitted changes" : ""));
+    lines.insert(fmt::format(
+        "- {} on {}{}, {} CPU threads, LibTorch {}, commit {}{}", text_at(p, "date", "?").substr(0, 10),
+        text_at(p, "cpu", "?"), gpu.empty() ? "" : ", " + gpu, p.value("cpu_threads", 0), text_at(p, "libtorch", "?"),
+        text_at(code, "commit", "unknown").substr(0, 12), dirty ? " with uncommitted changes" : ""));
   }
   return fmt::format("{}\n", fmt::join(lines, "\n"));
 }
@@ -126,8 +136,9 @@ std::string speedup_text(const std::vector<ResultGroup>& groups, const std::stri
       speedup_title(base), base);
   const Table table = speedup_table(groups, base);
   if (std::ranges::find(table[0], "paper's") != table[0].end())
-    text += " \"Paper's\" is the headline of arXiv 2505.21070, for 1,025 frames on 8 RTX 4090: \"up to\" is over its "
-            "baselines and models, and its absolute figures could not be had.";
+    text +=
+        " \"Paper's\" is the headline of arXiv 2505.21070, for 1,025 frames on 8 RTX 4090: \"up to\" is over its "
+        "baselines and models, and its absolute figures could not be had.";
   return text + "\n\n" + markdown_table(table, kWords);
 }
 
@@ -139,7 +150,8 @@ std::string render_markdown(const std::vector<Json>& records, const ReportOption
     std::vector<std::string> names;
     if (fs::is_directory(folder / sub))
       for (const auto& item : fs::directory_iterator(folder / sub))
-        if (item.path().extension() == extension) names.push_back(std::string(sub) + "/" + item.path().filename().string());
+        if (item.path().extension() == extension)
+          names.push_back(std::string(sub) + "/" + item.path().filename().string());
     std::sort(names.begin(), names.end());
     return names;
   };

@@ -44,7 +44,8 @@ std::string group_key(const Json& record) {
 // Lines that differ in it are independent samples; lines that agree are repeats.
 std::string sample_key(const Json& record) {
   std::string key = record.contains("seed") ? record["seed"].dump() : "";
-  for (const char* name : {"/config/prompt", "/config/negative_prompt", "/config/prompt_embeds", "/config/initial_noise"}) {
+  for (const char* name :
+       {"/config/prompt", "/config/negative_prompt", "/config/prompt_embeds", "/config/initial_noise"}) {
     const Json::json_pointer pointer(name);
     key += "|" + (record.contains(pointer) ? record[pointer].dump() : "");
   }
@@ -93,9 +94,7 @@ std::string ResultGroup::options() const {
   return fmt::format("{}", fmt::join(parts, " "));
 }
 
-std::string ResultGroup::note() const {
-  return text("status") == "ok" ? "" : text("status") + ": " + text("error");
-}
+std::string ResultGroup::note() const { return text("status") == "ok" ? "" : text("status") + ": " + text("error"); }
 
 std::vector<double> ResultGroup::values(const std::string& pointer) const {
   std::vector<double> out;
@@ -141,14 +140,16 @@ std::vector<Json> read_report_lines(const std::vector<fs::path>& files) {
 
 namespace {
 
-// What is compared stands together, in the order of the table of strategies: lines come in the order in which they were done.
+// What is compared stands together, in the order of the table of strategies: lines come in the order in which they were
+// done.
 auto row_order(const ResultGroup& group) {
   const auto number = [&](const char* field) {
     return group.first.contains(field) && group.first[field].is_number() ? group.first[field].get<double>() : 0.0;
   };
   const auto& table = strategies();
   const auto place = std::ranges::find(table, group.text("strategy"), &StrategyEntry::name) - table.begin();
-  return std::tuple(group.text("model"), group.size(), group.kind(), group.text("device"), number("frames"), number("steps"), place, number("world_size"));
+  return std::tuple(group.text("model"), group.size(), group.kind(), group.text("device"), number("frames"),
+                    number("steps"), place, number("world_size"));
 }
 
 }  // namespace

@@ -12,14 +12,14 @@ namespace dualparal {
 
 /// The runs of one configuration: repeats, and samples with other prompts or seeds.
 struct ResultGroup {
-  nlohmann::ordered_json first;             ///< what all have in common is read from it
-  std::vector<nlohmann::ordered_json> ok;   ///< those that ran to their end
+  nlohmann::ordered_json first;            ///< what all have in common is read from it
+  std::vector<nlohmann::ordered_json> ok;  ///< those that ran to their end
 
   /// A field of the first line as text; "?" if it is not known.
   std::string text(const char* field) const;
   /// "measured"; of a simulation with its cluster: "simulated on 8x RTX 4090".
   std::string kind() const;
-  std::string size() const;     ///< "480x832", height first
+  std::string size() const;  ///< "480x832", height first
   /// The GPU's or the processor's name; empty of a simulation, and of a run on a GPU that did not come to its end.
   std::string machine() const;
   std::string options() const;  ///< those that are not at their default: "block-frames=4 feature-cache=off"
@@ -39,7 +39,8 @@ std::string text_at(const nlohmann::ordered_json& object, const char* key, const
 /// Error if there is none.
 std::vector<nlohmann::ordered_json> read_report_lines(const std::vector<std::filesystem::path>& files);
 
-/// By model, kind and frames, strategies in the order of their table. Kinds, clusters, models, sizes, options, ... are never mixed.
+/// By model, kind and frames, strategies in the order of their table. Kinds, clusters, models, sizes, options, ... are
+/// never mixed.
 std::vector<ResultGroup> group_results(const std::vector<nlohmann::ordered_json>& records);
 
 }  // namespace dualparal

@@ -21,9 +21,17 @@ std::string replaced(const std::string& text, const std::map<char, std::string>&
 }
 
 std::string latex_text(const std::string& text) {
-  static const std::map<char, std::string> special = {
-      {'_', "\\_"}, {'%', "\\%"}, {'&', "\\&"}, {'#', "\\#"}, {'$', "\\$"}, {'{', "\\{"}, {'}', "\\}"},
-      {'~', "\\textasciitilde{}"}, {'^', "\\textasciicircum{}"}, {'\\', "\\textbackslash{}"}, {'\n', " "}};
+  static const std::map<char, std::string> special = {{'_', "\\_"},
+                                                      {'%', "\\%"},
+                                                      {'&', "\\&"},
+                                                      {'#', "\\#"},
+                                                      {'$', "\\$"},
+                                                      {'{', "\\{"},
+                                                      {'}', "\\}"},
+                                                      {'~', "\\textasciitilde{}"},
+                                                      {'^', "\\textasciicircum{}"},
+                                                      {'\\', "\\textbackslash{}"},
+                                                      {'\n', " "}};
   std::string out = replaced(text, special);
   const std::string sign = "±";
   for (size_t at = out.find(sign); at != std::string::npos; at = out.find(sign)) out.replace(at, sign.size(), "$\\pm$");

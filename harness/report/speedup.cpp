@@ -20,7 +20,8 @@ constexpr const char* kPaperMemory = "up to 1.48";
 
 std::string comparable_key(const ResultGroup& group) {
   std::string key = group.kind() + "|" + group.size();
-  for (const char* field : {"model", "world_size", "device", "dtype", "frames", "steps"}) key += "|" + group.text(field);
+  for (const char* field : {"model", "world_size", "device", "dtype", "frames", "steps"})
+    key += "|" + group.text(field);
   return key;
 }
 
@@ -35,9 +36,7 @@ std::string set_of(const ResultGroup& group, const std::vector<std::string>& set
 
 std::string number(double value, int digits) { return std::isnan(value) ? "" : fmt::format("{:.{}f}", value, digits); }
 
-bool is_headline(const ResultGroup& group) {
-  return group.text("world_size") == "8" && group.text("frames") == "1025";
-}
+bool is_headline(const ResultGroup& group) { return group.text("world_size") == "8" && group.text("frames") == "1025"; }
 
 }  // namespace
 
@@ -60,8 +59,9 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
   }
   check(!bases.empty(), "--baseline {}: no result of it; there are results of {}", base, fmt::join(strategies, ", "));
 
-  Table table{{"strategy", "options", "kind", "machine", "model", "size", "dtype", "ranks", "frames", "steps", "latency s",
-               "latency / base", "paper's", "memory MiB", "memory / base", "paper's", "work / base", "note"}};
+  Table table{{"strategy", "options", "kind", "machine", "model", "size", "dtype", "ranks", "frames", "steps",
+               "latency s", "latency / base", "paper's", "memory MiB", "memory / base", "paper's", "work / base",
+               "note"}};
   for (const auto& key : order) {
     if (!bases.contains(key)) continue;
     const ResultGroup& of = *bases.at(key);
@@ -71,11 +71,12 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
       const bool headline = base == "dualparal" && group->text("strategy") != base && is_headline(*group);
       std::string note = group == &of ? "base" : group->note();
       if (group == &of && !of.note().empty()) note = "base, " + of.note();
-      table.push_back({group->text("strategy"), group->options(), group->kind(), group->machine(), group->text("model"), group->size(),
-                       group->text("dtype"), group->text("world_size"), group->text("frames"), group->text("steps"),
-                       number(latency, 3), number(latency / figure(of, "/latency_s"), 2), headline ? kPaperLatency : "",
-                       number(memory / (1 << 20), 1), number(memory / figure(of, "/peak_memory_bytes"), 2),
-                       headline ? kPaperMemory : "", number(figure(*group, "/flops") / figure(of, "/flops"), 2), note});
+      table.push_back({group->text("strategy"), group->options(), group->kind(), group->machine(), group->text("model"),
+                       group->size(), group->text("dtype"), group->text("world_size"), group->text("frames"),
+                       group->text("steps"), number(latency, 3), number(latency / figure(of, "/latency_s"), 2),
+                       headline ? kPaperLatency : "", number(memory / (1 << 20), 1),
+                       number(memory / figure(of, "/peak_memory_bytes"), 2), headline ? kPaperMemory : "",
+                       number(figure(*group, "/flops") / figure(of, "/flops"), 2), note});
     }
   }
   return without_idle_columns(table, {"machine"});

@@ -34,7 +34,7 @@ void copy_whole(const fs::path& from, const fs::path& to) {
 VbenchExport export_vbench(const std::vector<fs::path>& results, const fs::path& folder) {
   VbenchExport done;
   Json prompts = Json::object(), index = Json::object();
-  std::map<std::string, int64_t> seen;   // point -> lines with a video so far
+  std::map<std::string, int64_t> seen;    // point -> lines with a video so far
   std::map<std::string, fs::path> files;  // file name -> the video
   for (const auto& given : results) {
     const fs::path lines = fs::is_directory(given) ? given / "results.jsonl" : given;
@@ -59,8 +59,8 @@ VbenchExport export_vbench(const std::vector<fs::path>& results, const fs::path&
   // VBench refuses a folder with a video that has no prompt.
   if (fs::is_directory(folder / "videos"))
     for (const auto& file : fs::directory_iterator(folder / "videos"))
-      check(files.contains(file.path().filename().string()), "{}: not a video of these results; export to an empty folder",
-            file.path().string());
+      check(files.contains(file.path().filename().string()),
+            "{}: not a video of these results; export to an empty folder", file.path().string());
   for (const auto& [name, video] : files) {
     check(fs::exists(video), "{}: the video of point {} is missing", video.string(), index[name]["point"].dump());
     copy_whole(video, folder / "videos" / name);

@@ -30,8 +30,8 @@ at::Device compute_device(const GenerateOptions& options) {
   return at::kMeta;
 }
 
-// Embeddings of the file, or noise of a prompt's shape: the latents have no meaning anyhow, as ranks hear nothing of each
-// other.
+// Embeddings of the file, or noise of a prompt's shape: the latents have no meaning anyhow, as ranks hear nothing of
+// each other.
 void set_prompt(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
   const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
   PromptEmbeds embeds;
@@ -41,7 +41,9 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
     embeds.prompt = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
                                      : at::randn(shape, at::detail::createCPUGenerator(request.seed));
   if (!embeds.negative.defined()) embeds.negative = embeds.prompt;
-  const auto placed = [&](const at::Tensor& tensor) { return device.is_meta() ? at::empty_like(tensor, device) : tensor; };
+  const auto placed = [&](const at::Tensor& tensor) {
+    return device.is_meta() ? at::empty_like(tensor, device) : tensor;
+  };
   request.prompt_embeds = placed(embeds.prompt);
   request.negative_prompt_embeds = placed(embeds.negative);
 }
@@ -60,9 +62,9 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
   if (shapes_only)  // noise without memory
-    request.initial_noise = at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
-                                .expand({1, request.channels, request.latent_frames, request.latent_height,
-                                         request.latent_width});
+    request.initial_noise =
+        at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
+            .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
 
   const int64_t world_size = options.world_size;
   std::vector<RankTrace> traces;
@@ -70,10 +72,12 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   for (int64_t rank = 0; rank < world_size; ++rank) {
     Recorder recorder(device);
     const auto comm = emulated_communicator(rank, world_size);
-    const auto title = fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.strategy, rank, world_size);
+    const auto title =
+        fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.strategy, rank, world_size);
     NullSink nowhere;
     try {
-      RankResult result = run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
+      RankResult result =
+          run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
       result.trace.timed = !shapes_only;
       if (shapes_only)  // between messages that follow each other, nothing is computed
         std::erase_if(result.trace.events,

@@ -120,14 +120,17 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
     if (latents_path.empty()) latents_path = (scratch = std::make_unique<ScratchLatents>())->path();
   }
   if (leads) {
-    if (!options.no_quality) quality = std::make_unique<QualityMeter>(QualitySubject{
-        .frames = *options.frames, .latent_frames = request.latent_frames,
-        .block_starts = plan.block_starts, .prompt = options.prompt.value_or(""),
-        .content = model.name() == "moving-shapes"});
+    if (!options.no_quality)
+      quality = std::make_unique<QualityMeter>(QualitySubject{.frames = *options.frames,
+                                                              .latent_frames = request.latent_frames,
+                                                              .block_starts = plan.block_starts,
+                                                              .prompt = options.prompt.value_or(""),
+                                                              .content = model.name() == "moving-shapes"});
     // On a GPU decoding would take the time and memory that are being measured.
     const bool overlap = entry.streams_blocks && device.is_cpu();
-    const VideoSinkOptions sink_options{*options.frames, *options.height, *options.width, *options.fps,
-                                        !options.no_decode, overlap, options.output, options.save_frames, latents_path};
+    const VideoSinkOptions sink_options{*options.frames, *options.height,     *options.width,
+                                        *options.fps,    !options.no_decode,  overlap,
+                                        options.output,  options.save_frames, latents_path};
     sink = std::make_unique<VideoSink>(sink_options, load_vae, quality.get());
   }
 
@@ -135,9 +138,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
   Phase text_phase(device);
   PromptEmbeds embeds;
   if (leads)
-    embeds = options.prompt_embeds.empty()
-                 ? model.encode_prompts(*options.prompt, *options.negative_prompt, placement)
-                 : read_prompt_embeds(options, model.transformer_config().text_dim);
+    embeds = options.prompt_embeds.empty() ? model.encode_prompts(*options.prompt, *options.negative_prompt, placement)
+                                           : read_prompt_embeds(options, model.transformer_config().text_dim);
   text_phase.stop();
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device);
@@ -155,8 +157,8 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
 
   NullSink null_sink;
   const RankRun run{options, model, *strategy, placement, !options.traces.empty(), leads, options.strategy};
-  const RankResult own = run_rank(run, request, group.comm(), recorder,
-                                  leads ? static_cast<LatentsSink&>(*sink) : null_sink);
+  const RankResult own =
+      run_rank(run, request, group.comm(), recorder, leads ? static_cast<LatentsSink&>(*sink) : null_sink);
   recorder.set_phase("gathering the ranks' figures");
   std::vector<RankTrace> traces;
   for (const auto& text : group.comm().gather(own.trace.to_text())) traces.push_back(RankTrace::from_text(text));
@@ -191,13 +193,13 @@ nlohmann::ordered_json generate(const GenerateOptions& options, Recorder& record
 }
 
 void print_summary(const GenerateOptions& options, const nlohmann::ordered_json& record) {
-  fmt::print("{} frames ({} latent) of {} x {}: ", record["frames"].get<int64_t>(), record["latent_frames"].get<int64_t>(),
-             record["width"].get<int64_t>(), record["height"].get<int64_t>());
+  fmt::print("{} frames ({} latent) of {} x {}: ", record["frames"].get<int64_t>(),
+             record["latent_frames"].get<int64_t>(), record["width"].get<int64_t>(), record["height"].get<int64_t>());
   if (record["kind"] == "measured")
     fmt::print("denoised in {:.2f} s, ", record["latency_s"].get<double>());
   else
-    fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", record["world_size"].get<int64_t>(), record["kind"].get<std::string>(),
-               record["flops"].get<double>() / 1e12);
+    fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", record["world_size"].get<int64_t>(),
+               record["kind"].get<std::string>(), record["flops"].get<double>() / 1e12);
   if (record.contains("decode_s") && !record["decode_s"].is_null())
     fmt::print("decoded in {:.2f} s, ", record["decode_s"].get<double>());
   fmt::print("peak memory {:.1f} MiB\n", record["peak_memory_bytes"].get<double>() / (1 << 20));
@@ -213,9 +215,10 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   resolve_generate_options(options);
   const auto environment = rank_environment();
   const bool runs = options.mode == "run";
-  check_usage(runs || (!environment && options.nproc == 1),
-              "--mode {}: all ranks are in one process; give their number as --world-size, without --nproc or a launcher",
-              options.mode);
+  check_usage(
+      runs || (!environment && options.nproc == 1),
+      "--mode {}: all ranks are in one process; give their number as --world-size, without --nproc or a launcher",
+      options.mode);
   const int64_t world_size = !runs ? options.world_size : environment ? environment->world_size : options.nproc;
   check_usage(!environment || options.nproc == 1 || options.nproc == world_size,
               "--nproc {}: this process is one of {} ranks that a launcher started; leave --nproc out", options.nproc,
@@ -246,7 +249,8 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.backend == "nccl") load_nccl_module();
   const at::Device device = rank_device(options, environment);
-  if (device.is_cuda()) c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
+  if (device.is_cuda())
+    c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
   Recorder recorder(device);
   nlohmann::ordered_json record;
   {

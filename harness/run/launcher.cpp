@@ -30,11 +30,11 @@ volatile std::sig_atomic_t caught_signal = 0;
 struct Child {
   int64_t rank = 0;
   pid_t pid = 0;
-  int errors = -1;     // read end of its standard error
+  int errors = -1;  // read end of its standard error
   bool running = true;
   bool killed = false;  // by this process
-  std::string line;    // begun, not yet ended
-  std::string error;   // its "error:" line
+  std::string line;     // begun, not yet ended
+  std::string error;    // its "error:" line
 };
 
 // The environment of a rank; made before fork(), after which little is allowed.
@@ -189,7 +189,7 @@ class Supervisor {
 }  // namespace
 
 void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc) {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int signal) { caught_signal = signal; };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
   Supervisor(arguments, nproc).run();

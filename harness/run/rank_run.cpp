@@ -44,9 +44,9 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   request.guidance_scale = *options.guidance_scale;
   request.seed = options.seed;
   if (!options.initial_noise.empty()) {
-    request.initial_noise =
-        read_tensor(options.initial_noise, "noise",
-                    {1, request.channels, -1, request.latent_height, request.latent_width}).to(at::kFloat);
+    request.initial_noise = read_tensor(options.initial_noise, "noise",
+                                        {1, request.channels, -1, request.latent_height, request.latent_width})
+                                .to(at::kFloat);
     check(request.initial_noise.size(2) >= request.latent_frames,
           "--initial-noise {}: {} latent frames, expected at least {} for {} video frames", options.initial_noise,
           request.initial_noise.size(2), request.latent_frames, *options.frames);

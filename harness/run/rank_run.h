@@ -25,9 +25,9 @@ struct RankRun {
   const WanModel& model;
   Strategy& strategy;
   Placement placement;
-  bool count_work = false;      ///< events carry what was computed, and the memory allocated
+  bool count_work = false;  ///< events carry what was computed, and the memory allocated
   bool shows_progress = false;
-  std::string title;            ///< of the progress line
+  std::string title;  ///< of the progress line
 };
 
 struct RankResult {

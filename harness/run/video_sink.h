@@ -19,12 +19,12 @@
 namespace dualparal {
 
 struct VideoSinkOptions {
-  int64_t frames = 0;          ///< of the video; what is decoded beyond them is cut
+  int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
   int64_t height = 0, width = 0, fps = 16;
   bool decode = true;
-  bool overlap = false;        ///< decode while later latents are still being denoised
-  std::string video_path;      ///< mp4, or empty
-  std::string frames_dir;      ///< PNG files, or empty
+  bool overlap = false;    ///< decode while later latents are still being denoised
+  std::string video_path;  ///< mp4, or empty
+  std::string frames_dir;  ///< PNG files, or empty
   /// safetensors, or empty. While the video is not finished, the latents so far lie piece by piece in the folder
   /// <latents_path>.partial, where they stay if the run ends early.
   std::string latents_path;

@@ -74,8 +74,8 @@ std::array<double, N> fit(const std::vector<std::array<double, N>>& rows, const 
 
 // Columns of similar size, or the descent would crawl.
 template <size_t N>
-std::array<double, N> fit_relative(const std::vector<std::array<double, N>>& amounts, const std::vector<double>& seconds,
-                                   const std::vector<double>& weights) {
+std::array<double, N> fit_relative(const std::vector<std::array<double, N>>& amounts,
+                                   const std::vector<double>& seconds, const std::vector<double>& weights) {
   std::array<double, N> scale{};
   std::vector<std::array<double, N>> rows = amounts;
   for (size_t r = 0; r < rows.size(); ++r)
@@ -99,8 +99,8 @@ double modelled(const std::array<double, kTerms>& x, const std::array<double, kT
   return overlaps ? std::max(device, host) : device + host;
 }
 
-// Where operations are started ahead, a computation tells of the device or of the host, whichever took longer: which one
-// is settled in turns with the fit, until no computation changes sides.
+// Where operations are started ahead, a computation tells of the device or of the host, whichever took longer: which
+// one is settled in turns with the fit, until no computation changes sides.
 std::array<double, kTerms> fit_computations(const std::vector<std::array<double, kTerms>>& amounts,
                                             const std::vector<double>& seconds, const std::vector<double>& weights,
                                             bool overlaps) {
@@ -160,15 +160,16 @@ double latency_of(const std::vector<RankTrace>& traces) {
   return latency;
 }
 
-// Moving bytes takes the processor from what computes there, which no event shows: the seconds a byte with which the runs of
-// several ranks, replayed, last as long as they did.
+// Moving bytes takes the processor from what computes there, which no event shows: the seconds a byte with which the
+// runs of several ranks, replayed, last as long as they did.
 double fit_message_byte_s(const std::vector<TraceSet>& sets, Cluster cluster, const std::string& dtype) {
   const auto error_with = [&](double seconds) {
     cluster.message_byte_s = seconds;
     double sum = 0;
     for (const TraceSet& set : sets) {
       if (set.ranks.size() < 2) continue;
-      const auto out = replay(set.ranks, cluster, [&](const Event& e) { return cluster.compute_seconds(e.work, dtype); });
+      const auto out =
+          replay(set.ranks, cluster, [&](const Event& e) { return cluster.compute_seconds(e.work, dtype); });
       const double relative = latency_of(out) / latency_of(set.ranks) - 1;
       sum += relative * relative;
     }
@@ -214,9 +215,13 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   check(rate != base.flops_per_s.end(), "{}: device.flops_per_s has no {}", base.file, dtype);
   // A kind of work that costs nothing beside the others has no rate to tell: a hundred times the described one.
   const auto share = [](double per_unit, double peak) { return per_unit > 0 ? 1 / (per_unit * peak) : 100.0; };
-  c.efficiency = {.basis = "", .matmul = share(x[0], rate->second), .attention = share(x[1], rate->second),
-                  .convolution = share(x[2], rate->second), .memory = share(x[3], base.memory_bytes_per_s),
-                  .operation_s = x[4], .operation_overlaps = overlaps};
+  c.efficiency = {.basis = "",
+                  .matmul = share(x[0], rate->second),
+                  .attention = share(x[1], rate->second),
+                  .convolution = share(x[2], rate->second),
+                  .memory = share(x[3], base.memory_bytes_per_s),
+                  .operation_s = x[4],
+                  .operation_overlaps = overlaps};
   std::vector<double> errors;
   for (const Sample& s : samples) {
     errors.push_back(std::abs(modelled(x, s.amount, overlaps) - s.seconds) / s.seconds);
@@ -231,25 +236,28 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   for (const TraceSet& set : together) add_messages(set, messages);
   result.messages = static_cast<int64_t>(messages.posting.size());
   if (messages.amounts.size() > 1) {
-    const auto link = fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
+    const auto link =
+        fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
     c.message_s = median(messages.posting);
     c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
     if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
     c.message_byte_s = fit_message_byte_s(together, c, dtype);
   }
-  c.efficiency.basis = fmt::format("calibrated in {} on {} computations and {} messages of {} runs; median error of a "
-                                   "computation {:.1f} %",
-                                   dtype, result.computations, result.messages, sets.size(), 100 * result.median_error);
+  c.efficiency.basis = fmt::format(
+      "calibrated in {} on {} computations and {} messages of {} runs; median error of a "
+      "computation {:.1f} %",
+      dtype, result.computations, result.messages, sets.size(), 100 * result.median_error);
   return result;
 }
 
 std::string Calibration::text() const {
   const Efficiency& e = cluster.efficiency;
-  return fmt::format("{}\n  shares of the described rates: matrix products {:.3f}, attention {:.3f}, convolutions {:.3f}, memory "
-                     "{:.3f}\n  {:.2f} us for each operation; messages: {:.1f} us and {:.3g} ns a byte to post, {:.1f} us latency, "
-                     "{:.3g} GB/s\n",
-                     e.basis, e.matmul, e.attention, e.convolution, e.memory, e.operation_s * 1e6, cluster.message_s * 1e6, cluster.message_byte_s * 1e9,
-                     cluster.device_link.latency_s * 1e6, cluster.device_link.bytes_per_s / 1e9);
+  return fmt::format(
+      "{}\n  shares of the described rates: matrix products {:.3f}, attention {:.3f}, convolutions {:.3f}, memory "
+      "{:.3f}\n  {:.2f} us for each operation; messages: {:.1f} us and {:.3g} ns a byte to post, {:.1f} us latency, "
+      "{:.3g} GB/s\n",
+      e.basis, e.matmul, e.attention, e.convolution, e.memory, e.operation_s * 1e6, cluster.message_s * 1e6,
+      cluster.message_byte_s * 1e9, cluster.device_link.latency_s * 1e6, cluster.device_link.bytes_per_s / 1e9);
 }
 
 std::string cluster_yaml(const Cluster& c) {
@@ -269,7 +277,8 @@ std::string cluster_yaml(const Cluster& c) {
   out << YAML::Comment("SPDX-License-Identifier: Apache-2.0") << YAML::BeginMap;
   text("name", c.name);
   if (!c.description.empty()) text("description", c.description);
-  out << YAML::Key << "nodes" << YAML::Value << c.nodes << YAML::Key << "devices_per_node" << YAML::Value << c.devices_per_node;
+  out << YAML::Key << "nodes" << YAML::Value << c.nodes << YAML::Key << "devices_per_node" << YAML::Value
+      << c.devices_per_node;
   out << YAML::Key << "device" << YAML::Value << YAML::BeginMap;
   text("name", c.device_name);
   if (c.device_memory_bytes > 0) out << YAML::Key << "memory_bytes" << YAML::Value << c.device_memory_bytes;

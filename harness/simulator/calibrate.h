@@ -11,15 +11,16 @@
 namespace dualparal {
 
 struct Calibration {
-  Cluster cluster;  ///< with efficiency, and links where there were messages, as measured
+  Cluster cluster;                         ///< with efficiency, and links where there were messages, as measured
   int64_t computations = 0, messages = 0;  ///< that it was made from
-  double median_error = 0;  ///< of a computation's modelled time, relative
+  double median_error = 0;                 ///< of a computation's modelled time, relative
   std::string text() const;
 };
 
-/// Fits `base`'s efficiency to the measured computations of all traces: seconds = sum of work of each kind / its rate, by
-/// least squares of relative errors with no rate below zero; the links to the messages whose receiver was already
-/// waiting; and what a byte costs the device to the latency of the runs of several ranks. Error if the traces carry no times or no work (`--traces` of a run notes both).
+/// Fits `base`'s efficiency to the measured computations of all traces: seconds = sum of work of each kind / its rate,
+/// by least squares of relative errors with no rate below zero; the links to the messages whose receiver was already
+/// waiting; and what a byte costs the device to the latency of the runs of several ranks. Error if the traces carry no
+/// times or no work (`--traces` of a run notes both).
 Calibration calibrate(const std::vector<TraceSet>& traces, const Cluster& base);
 
 /// The cluster as a YAML file that read_cluster() reads.

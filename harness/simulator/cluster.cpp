@@ -32,7 +32,8 @@ class ClusterReader {
     read_links(required(root, "links"), cluster);
     if (root["sources"])
       for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
-    check(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_, cluster.nodes);
+    check(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
+          cluster.nodes);
     return cluster;
   }
 
@@ -69,8 +70,8 @@ class ClusterReader {
 
   int64_t whole(const YAML::Node& node, const char* key, int64_t minimum) const {
     const double value = number(node, key);
-    check(value >= static_cast<double>(minimum) && value == std::floor(value), "{}: '{}' expected a whole number of at least {}",
-          at(node[key]), key, minimum);
+    check(value >= static_cast<double>(minimum) && value == std::floor(value),
+          "{}: '{}' expected a whole number of at least {}", at(node[key]), key, minimum);
     return static_cast<int64_t>(value);
   }
 

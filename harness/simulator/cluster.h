@@ -21,7 +21,7 @@ struct LinkSpec {
 struct Efficiency {
   std::string basis;  ///< "assumed", or "calibrated" (docs/simulation.md)
   double matmul = 1, attention = 1, convolution = 1, memory = 1;
-  double operation_s = 0;        ///< host time to start an operation
+  double operation_s = 0;           ///< host time to start an operation
   bool operation_overlaps = false;  ///< operations are started ahead while the device works (GPUs)
 };
 
@@ -31,15 +31,15 @@ struct Cluster {
   int64_t nodes = 1, devices_per_node = 1;
 
   std::string device_name;
-  int64_t device_memory_bytes = 0;    ///< 0: not limited
-  int64_t device_reserved_bytes = 0;  ///< of it, what the runtime and fragmentation take
+  int64_t device_memory_bytes = 0;            ///< 0: not limited
+  int64_t device_reserved_bytes = 0;          ///< of it, what the runtime and fragmentation take
   std::map<std::string, double> flops_per_s;  ///< dense, by dtype, accumulated in fp32
   double memory_bytes_per_s = 0;
   Efficiency efficiency;
 
   LinkSpec device_link;  ///< between a device and the others of its node
-  LinkSpec host_link;    ///< shared by all transfers of a node, each of which crosses it twice; 0: devices talk directly
-  LinkSpec node_link;    ///< a node's network, in each direction
+  LinkSpec host_link;  ///< shared by all transfers of a node, each of which crosses it twice; 0: devices talk directly
+  LinkSpec node_link;  ///< a node's network, in each direction
   double message_s = 0;       ///< time that a send, and a receive, takes from the device
   double message_byte_s = 0;  ///< the same for each of its bytes, where the device itself moves them (ranks on CPUs)
 

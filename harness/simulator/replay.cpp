@@ -58,7 +58,9 @@ class RankActor {
 
   void run(const Step& step) {
     switch (step.kind) {
-      case Kind::kCompute: work(step.seconds); break;
+      case Kind::kCompute:
+        work(step.seconds);
+        break;
       case Kind::kSend: {
         work(step.seconds);
         auto* box = s4u::Mailbox::by_name(mailbox_name(rank_, step.peer, step.channel));
@@ -77,7 +79,8 @@ class RankActor {
         sends.pop_front();
         break;
       }
-      case Kind::kOutput: break;
+      case Kind::kOutput:
+        break;
     }
   }
 
@@ -127,9 +130,13 @@ std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
 
 // In a process of its own: a SimGrid engine lives once per process.
 std::vector<std::vector<Times>> simulate(const std::vector<std::vector<Step>>& ranks, const Cluster& cluster) {
-  std::vector<std::string> words{"simulate", "--cfg=network/model:CM02", "--cfg=network/TCP-gamma:0",
-                                 "--cfg=network/crosstraffic:0", "--cfg=network/loopback-bw:1e12",
-                                 "--cfg=network/loopback-lat:0", "--log=root.thres:critical"};
+  std::vector<std::string> words{"simulate",
+                                 "--cfg=network/model:CM02",
+                                 "--cfg=network/TCP-gamma:0",
+                                 "--cfg=network/crosstraffic:0",
+                                 "--cfg=network/loopback-bw:1e12",
+                                 "--cfg=network/loopback-lat:0",
+                                 "--log=root.thres:critical"};
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   int argc = static_cast<int>(argv.size());
@@ -146,7 +153,8 @@ std::vector<std::vector<Times>> simulate(const std::vector<std::vector<Step>>& r
   for (size_t rank = 0; rank < ranks.size(); ++rank)
     for (const Step& step : ranks[rank])
       if (step.kind == Kind::kReceive)
-        s4u::Mailbox::by_name(mailbox_name(step.peer, static_cast<int64_t>(rank), step.channel))->set_receiver(actors[rank]);
+        s4u::Mailbox::by_name(mailbox_name(step.peer, static_cast<int64_t>(rank), step.channel))
+            ->set_receiver(actors[rank]);
   engine.run();
   return times;
 }
@@ -182,8 +190,8 @@ void check_messages(const std::vector<std::vector<Step>>& ranks) {
           sends ? 1 : -1;
     }
   for (const auto& [name, left] : balance)
-    check(left == 0, "the traces do not belong together: messages {} (sender>receiver/channel): {} more are {} than {}", name,
-          std::abs(left), left > 0 ? "sent" : "received", left > 0 ? "received" : "sent");
+    check(left == 0, "the traces do not belong together: messages {} (sender>receiver/channel): {} more are {} than {}",
+          name, std::abs(left), left > 0 ? "sent" : "received", left > 0 ? "received" : "sent");
 }
 
 }  // namespace
@@ -197,7 +205,8 @@ std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluste
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
-                          : moves ? cluster.message_s + bytes * cluster.message_byte_s : 0;
+                          : moves                      ? cluster.message_s + bytes * cluster.message_byte_s
+                                                       : 0;
       steps.push_back({event.kind, busy, event.peer, event.channel, bytes});
     }
   }

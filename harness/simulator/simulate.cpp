@@ -40,16 +40,16 @@ std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& 
 }
 
 ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
-  check_usage(options.compute == "model" || options.compute == "measured", "--compute: expected model or measured, got '{}'",
-              options.compute);
+  check_usage(options.compute == "model" || options.compute == "measured",
+              "--compute: expected model or measured, got '{}'", options.compute);
   const auto all = [&](auto&& has) { return std::all_of(traces.ranks.begin(), traces.ranks.end(), has); };
   if (options.compute == "measured") {
     check(all([](const RankTrace& rank) { return rank.timed; }),
           "--compute measured: {} was traced without times; only model is possible", options.traces.string());
     return [](const Event& event) { return event.end_s - event.begin_s; };
   }
-  check(all([](const RankTrace& rank) { return rank.work().operations > 0; }), "{}: a rank's trace holds no work to model",
-        options.traces.string());
+  check(all([](const RankTrace& rank) { return rank.work().operations > 0; }),
+        "{}: a rank's trace holds no work to model", options.traces.string());
   return [&cluster, dtype = traces.run["dtype"].get<std::string>()](const Event& event) {
     return cluster.compute_seconds(event.work, dtype);
   };
@@ -91,7 +91,8 @@ void print_summary(const Json& record, const std::string& cluster) {
              record["world_size"].get<int64_t>(), record["frames"].get<int64_t>());
   if (record["status"] != "ok") fmt::print("does not fit into memory; would take ");
   fmt::print("{:.3f} s", latency);
-  if (!record["first_block_s"].is_null()) fmt::print(", first latents after {:.3f} s", record["first_block_s"].get<double>());
+  if (!record["first_block_s"].is_null())
+    fmt::print(", first latents after {:.3f} s", record["first_block_s"].get<double>());
   fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * record["bubble_ratio"].get<double>(),
              gib(record["peak_memory_bytes"].get<int64_t>()));
 }
@@ -103,7 +104,8 @@ void run_simulate(const SimulateOptions& options) {
   std::set<std::string> names;
   for (const auto& file : options.clusters) {
     clusters.push_back(read_cluster(file));
-    check_usage(names.insert(clusters.back().name).second, "--cluster: two files describe a cluster '{}'", clusters.back().name);
+    check_usage(names.insert(clusters.back().name).second, "--cluster: two files describe a cluster '{}'",
+                clusters.back().name);
   }
   const TraceSet traces = read_traces(options.traces);
   std::string failure;
@@ -112,7 +114,8 @@ void run_simulate(const SimulateOptions& options) {
     const Json record = simulated_record(traces, replayed, cluster, options.compute);
     if (!options.timeline.empty()) {
       std::filesystem::path file = options.timeline;
-      if (clusters.size() > 1) file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
+      if (clusters.size() > 1)
+        file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
       write_file(file, chrome_trace(replayed).dump());
     }
     if (!options.result.empty()) append_line(options.result, record.dump());

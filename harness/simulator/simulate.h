@@ -15,13 +15,13 @@ struct SimulateOptions {
   std::filesystem::path traces;
   std::vector<std::filesystem::path> clusters;
   std::string compute = "model";  ///< from the work and the cluster's rates; "measured": as the traces' clocks say
-  std::string result;    ///< file to append the result lines to
-  std::string timeline;  ///< Chrome trace; of several clusters, the name is put before the extension
+  std::string result;             ///< file to append the result lines to
+  std::string timeline;           ///< Chrome trace; of several clusters, the name is put before the extension
   bool quiet = false;
 };
 
-/// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that need more memory
-/// than their device has make it a failed one, whose latency is null.
+/// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that need more
+/// memory than their device has make it a failed one, whose latency is null.
 nlohmann::ordered_json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed,
                                         const Cluster& cluster, const std::string& compute);
 

@@ -34,8 +34,8 @@ using Task = std::vector<Point>;
 std::vector<Task> tasks_of(const std::vector<Point>& points) {
   std::vector<Task> tasks;
   for (const Point& point : points) {
-    const bool alike = !tasks.empty() && tasks.back()[0].flags == point.flags && tasks.back()[0].repeat == point.repeat &&
-                       !point.cluster.empty();
+    const bool alike = !tasks.empty() && tasks.back()[0].flags == point.flags &&
+                       tasks.back()[0].repeat == point.repeat && !point.cluster.empty();
     if (!alike) tasks.emplace_back();
     tasks.back().push_back(point);
   }
@@ -68,7 +68,8 @@ class Bench {
     std::exception_ptr failure;
     const auto work = [&](int64_t job) {
       try {
-        for (size_t i = next++; i < tasks.size(); i = next++) run_task(tasks[i], folder_ / fmt::format("{}{}", kScratch, job), jobs > 1);
+        for (size_t i = next++; i < tasks.size(); i = next++)
+          run_task(tasks[i], folder_ / fmt::format("{}{}", kScratch, job), jobs > 1);
       } catch (...) {
         const std::lock_guard lock(mutex_);
         failure = std::current_exception();
@@ -110,7 +111,8 @@ class Bench {
     fs::remove(line);
     const bool runs_itself = point.cluster.empty();
     const fs::path video = point.video && runs_itself ? point_file("videos", point, varied_, ".mp4") : fs::path();
-    const fs::path timeline = point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
+    const fs::path timeline =
+        point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
     auto arguments = flag_arguments(point.flags);
     arguments.insert(arguments.begin(), "generate");
     arguments.insert(arguments.end(), {"--result", line.string()});
@@ -132,7 +134,8 @@ class Bench {
   void simulate(const Task& task, const fs::path& scratch, const std::string& untraced) {
     const fs::path lines = scratch / "simulated.jsonl";
     std::vector<const Point*> points;
-    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--result", lines.string(), "--quiet"};
+    std::vector<std::string> arguments{"simulate", (scratch / "traces").string(), "--result", lines.string(),
+                                       "--quiet"};
     for (const Point& point : task)
       if (!point.cluster.empty()) {
         announce(point);
@@ -150,7 +153,8 @@ class Bench {
     }
     for (size_t i = 0; i < points.size(); ++i) {
       if (i >= records.size()) {
-        append(*points[i], unfinished_record(*points[i], points[i]->skip_reason.empty() ? "failed" : "skipped", failure));
+        append(*points[i],
+               unfinished_record(*points[i], points[i]->skip_reason.empty() ? "failed" : "skipped", failure));
         continue;
       }
       if (!timeline.empty()) records[i]["timeline"] = timeline_of(timeline, records[i], points.size()).string();
@@ -161,7 +165,8 @@ class Bench {
   // As `simulate` names them.
   static fs::path timeline_of(fs::path file, const Json& record, size_t clusters) {
     if (clusters > 1)
-      file.replace_filename(file.stem().string() + "_" + record["cluster"]["name"].get<std::string>() + file.extension().string());
+      file.replace_filename(file.stem().string() + "_" + record["cluster"]["name"].get<std::string>() +
+                            file.extension().string());
     return file;
   }
 

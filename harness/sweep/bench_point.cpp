@@ -62,7 +62,8 @@ std::set<std::string> varied_flags(const Experiment& experiment) {
   return varied;
 }
 
-fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied, const char* extension) {
+fs::path point_file(const char* folder, const Point& point, const std::set<std::string>& varied,
+                    const char* extension) {
   std::string name = point.flags.at("strategy");
   for (const auto& [flag, value] : point.flags)
     if (varied.contains(flag)) name += "_" + flag + "-" + (value.size() <= kLongestInName ? value : text_hash(value));
@@ -94,7 +95,10 @@ nlohmann::ordered_json unfinished_record(const Point& point, const std::string& 
     for (const char* name : {"frames", "latent_frames", "height", "width", "steps"})
       if (record[name] == 0) record[name] = nullptr;
   if (!point.cluster.empty()) record["cluster"] = {{"name", point.cluster.stem().string()}};
-  record["kind"] = !point.cluster.empty() ? "simulated" : options.mode == "emulate" ? "emulated" : options.mode == "trace" ? "traced" : "measured";
+  record["kind"] = !point.cluster.empty()      ? "simulated"
+                   : options.mode == "emulate" ? "emulated"
+                   : options.mode == "trace"   ? "traced"
+                                               : "measured";
   record["status"] = status;
   record["error"] = error;
   record["config"] = point.flags;

@@ -13,9 +13,9 @@ namespace fs = std::filesystem;
 namespace {
 
 // What decides, with the noise, which video `single` makes.
-constexpr const char* kVideoFlags[] = {"model", "random-weights", "prompt", "negative-prompt", "prompt-embeds",
-                                       "frames", "height", "width", "steps", "guidance-scale", "flow-shift", "sampler",
-                                       "seed", "dtype", "device"};
+constexpr const char* kVideoFlags[] = {"model",      "random-weights", "prompt", "negative-prompt", "prompt-embeds",
+                                       "frames",     "height",         "width",  "steps",           "guidance-scale",
+                                       "flow-shift", "sampler",        "seed",   "dtype",           "device"};
 
 void append(std::vector<std::string>& arguments, const Flags& flags, const std::string& name) {
   const auto found = flags.find(name);
@@ -75,8 +75,8 @@ std::string References::make(const Point& point, const fs::path& reference) cons
 }
 
 std::string References::compare(const Point& point, const fs::path& reference, nlohmann::ordered_json& record) const {
-  std::vector<std::string> arguments{"compare", latents_.string(), "--reference", reference.string(), "--output",
-                                     figures_.string(), "--frames", record["frames"].dump()};
+  std::vector<std::string> arguments{"compare",  latents_.string(), "--reference", reference.string(),
+                                     "--output", figures_.string(), "--frames",    record["frames"].dump()};
   for (const char* name : {"model", "random-weights", "device", "vae-dtype", "threads", "no-decode"})
     append(arguments, point.flags, name);
   const auto child = run_self(arguments, quiet_);
@@ -91,8 +91,8 @@ void References::fill(nlohmann::ordered_json& record, const Point& point) {
   if (!failures_.contains(id) && !fs::exists(reference))
     if (const std::string error = make(point, reference); !error.empty()) failures_[id] = error;
   const auto failed = failures_.find(id);
-  const std::string error = failed != failures_.end() ? "single did not run: " + failed->second
-                                                       : compare(point, reference, record);
+  const std::string error =
+      failed != failures_.end() ? "single did not run: " + failed->second : compare(point, reference, record);
   if (!error.empty()) record["quality"]["reference_error"] = error;
   for (const auto& file : {latents_, noise_, figures_}) fs::remove(file);
 }

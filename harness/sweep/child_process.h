@@ -7,8 +7,8 @@
 namespace dualparal {
 
 struct ChildResult {
-  int exit_code = 0;   ///< 128 + signal number if a signal ended it
-  std::string error;   ///< its last line on standard error that began with "error:", or what ended it
+  int exit_code = 0;  ///< 128 + signal number if a signal ended it
+  std::string error;  ///< its last line on standard error that began with "error:", or what ended it
 };
 
 /// Runs this same program with other arguments and waits for it. Its standard error is passed through to ours unless

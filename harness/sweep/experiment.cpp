@@ -21,8 +21,10 @@ namespace {
 using Sweep = std::vector<std::pair<std::string, std::vector<std::string>>>;
 
 // Flags that bench itself sets.
-const std::set<std::string> kReserved = {"result", "output", "strategy", "quiet", "save-latents", "save-noise",
-                                         "save-frames", "save-prompt-embeds", "timeline", "reference-latents", "traces"};
+const std::set<std::string> kReserved = {
+    "result",     "output",      "strategy",           "quiet",    "save-latents",
+    "save-noise", "save-frames", "save-prompt-embeds", "timeline", "reference-latents",
+    "traces"};
 
 class Reader {
  public:
@@ -37,9 +39,9 @@ class Reader {
   Experiment read() const {
     const YAML::Node root = load_yaml(file_);
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
-    static const std::set<std::string> keys = {"name", "title", "model", "mode", "device", "dtype", "repeat",
-                                               "warmup", "videos", "timelines", "reference", "base", "sweep", "strategies", "skip",
-                                               "clusters"};
+    static const std::set<std::string> keys = {"name",   "title",      "model",  "mode",      "device",    "dtype",
+                                               "repeat", "warmup",     "videos", "timelines", "reference", "base",
+                                               "sweep",  "strategies", "skip",   "clusters"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -152,7 +154,8 @@ class Reader {
     std::vector<Point> points;
     for (const Point& point : experiment.points) {
       const auto mode = point.flags.find("mode");
-      check(mode != point.flags.end() && mode->second != "run", "{}: 'clusters' needs mode: trace (or emulate)", at(node));
+      check(mode != point.flags.end() && mode->second != "run", "{}: 'clusters' needs mode: trace (or emulate)",
+            at(node));
       points.push_back(point);
       for (const auto& file : files) {
         points.push_back(point);

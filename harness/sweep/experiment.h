@@ -13,13 +13,13 @@ namespace dualparal {
 using Flags = std::map<std::string, std::string>;
 
 struct Point {
-  Flags flags;              ///< with `strategy`
+  Flags flags;  ///< with `strategy`
   int64_t repeat = 0;
   std::filesystem::path cluster = {};  ///< where its traces are simulated; empty: it is run, emulated or traced itself
-  std::string skip_reason = {};  ///< empty: to be run
-  bool video = false;       ///< keep its mp4
-  bool timeline = false;    ///< keep its timeline
-  bool reference = false;   ///< compare it with what `single` makes from the same noise
+  std::string skip_reason = {};        ///< empty: to be run
+  bool video = false;                  ///< keep its mp4
+  bool timeline = false;               ///< keep its timeline
+  bool reference = false;              ///< compare it with what `single` makes from the same noise
   /// The same for the same flags, repeat and cluster, whatever their place in the experiment.
   std::string key() const;
   std::string label() const;

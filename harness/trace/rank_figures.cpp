@@ -82,22 +82,25 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
   for (const auto& trace : traces) origin = std::min(origin, trace.begin_s);
   auto events = nlohmann::json::array();
   for (size_t rank = 0; rank < traces.size(); ++rank) {
-    events.push_back({{"ph", "M"}, {"name", "process_name"}, {"pid", rank},
-                      {"args", {{"name", "rank " + std::to_string(rank)}}}});
+    events.push_back(
+        {{"ph", "M"}, {"name", "process_name"}, {"pid", rank}, {"args", {{"name", "rank " + std::to_string(rank)}}}});
     for (const Event& e : traces[rank].events) {
       if (e.kind == Kind::kOutput) continue;
       const bool computes = e.kind == Kind::kCompute;
       nlohmann::json arguments{{"block", e.label.block}, {"step", e.label.step}, {"micro_batch", e.label.micro_batch}};
-      if (e.label.last_layer >= e.label.first_layer)
-        arguments["layers"] = {e.label.first_layer, e.label.last_layer};
+      if (e.label.last_layer >= e.label.first_layer) arguments["layers"] = {e.label.first_layer, e.label.last_layer};
       if (!computes) arguments["peer"] = e.peer;
       if (e.bytes > 0) arguments["bytes"] = e.bytes;
-      events.push_back({{"ph", "X"}, {"cat", kKindNames[static_cast<int>(e.kind)]},
-                        {"name", computes ? "block " + std::to_string(e.label.block)
-                                          : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " +
-                                                std::to_string(e.peer)},
-                        {"pid", rank}, {"tid", computes ? 0 : 1}, {"ts", microseconds(e.begin_s - origin)},
-                        {"dur", microseconds(e.end_s - e.begin_s)}, {"args", arguments}});
+      events.push_back(
+          {{"ph", "X"},
+           {"cat", kKindNames[static_cast<int>(e.kind)]},
+           {"name", computes ? "block " + std::to_string(e.label.block)
+                             : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " + std::to_string(e.peer)},
+           {"pid", rank},
+           {"tid", computes ? 0 : 1},
+           {"ts", microseconds(e.begin_s - origin)},
+           {"dur", microseconds(e.end_s - e.begin_s)},
+           {"args", arguments}});
     }
   }
   return {{"displayTimeUnit", "ms"}, {"traceEvents", events}};

@@ -59,9 +59,17 @@ Work RankTrace::work() const {
 }
 
 std::string RankTrace::to_text() const {
-  std::string text = Json{{"schema", kTraceSchema}, {"timed", timed}, {"begin_s", begin_s}, {"end_s", end_s},
-                          {"peak_memory_bytes", peak_memory_bytes}, {"peak_reserved_bytes", peak_reserved_bytes},
-                          {"weights_bytes", weights_bytes}, {"events", events.size()}, {"fields", kFields}}.dump();
+  std::string text = Json{
+      {"schema", kTraceSchema},
+      {"timed", timed},
+      {"begin_s", begin_s},
+      {"end_s", end_s},
+      {"peak_memory_bytes", peak_memory_bytes},
+      {"peak_reserved_bytes", peak_reserved_bytes},
+      {"weights_bytes", weights_bytes},
+      {"events", events.size()},
+      {"fields",
+       kFields}}.dump();
   for (const Event& event : events) text += "\n" + event_line(event);
   return text + "\n";
 }
@@ -72,7 +80,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
   for (int64_t number = 1; begin < text.size(); ++number) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     try {
-      const auto json = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin), text.begin() + static_cast<std::ptrdiff_t>(end));
+      const auto json = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    text.begin() + static_cast<std::ptrdiff_t>(end));
       begin = end + 1;
       if (number > 1) {
         trace.events.push_back(event_of(json));
@@ -90,7 +99,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
       fail("line {}: {}", number, error.what());
     }
   }
-  check(trace.events.size() == expected, "{} events, expected {}: the trace was cut off", trace.events.size(), expected);
+  check(trace.events.size() == expected, "{} events, expected {}: the trace was cut off", trace.events.size(),
+        expected);
   return trace;
 }
 
@@ -98,7 +108,8 @@ void write_traces(const fs::path& dir, const std::vector<RankTrace>& traces, con
   fs::create_directories(dir);
   fs::remove(dir / "run.json");  // first: a set that is not whole is none
   for (const auto& file : fs::directory_iterator(dir))
-    if (file.path().filename().string().starts_with("rank_") && file.path().extension() == ".jsonl") fs::remove(file.path());
+    if (file.path().filename().string().starts_with("rank_") && file.path().extension() == ".jsonl")
+      fs::remove(file.path());
   for (size_t rank = 0; rank < traces.size(); ++rank) write_file(rank_file(dir, rank), traces[rank].to_text());
   write_file(dir / "run.json", run.dump(1) + "\n");
 }

@@ -26,7 +26,8 @@ struct RankTrace {
 };
 
 /// A run's traces: DIR/run.json (its result line) and DIR/rank_00000.jsonl, ... An older set there is replaced.
-void write_traces(const std::filesystem::path& dir, const std::vector<RankTrace>& traces, const nlohmann::ordered_json& run);
+void write_traces(const std::filesystem::path& dir, const std::vector<RankTrace>& traces,
+                  const nlohmann::ordered_json& run);
 
 struct TraceSet {
   nlohmann::ordered_json run;  ///< the result line

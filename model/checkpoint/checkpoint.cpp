@@ -27,8 +27,8 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
       }
       std::map<std::string, std::shared_ptr<SafetensorsFile>> shards;
       for (const auto& [name, shard] : weight_map) {
-        check(fs::path(shard).filename() == fs::path(shard), "{}: tensor '{}' is said to be in '{}', outside the folder",
-              index_file.string(), name, shard);
+        check(fs::path(shard).filename() == fs::path(shard),
+              "{}: tensor '{}' is said to be in '{}', outside the folder", index_file.string(), name, shard);
         auto& file = shards[shard];
         if (!file) file = SafetensorsFile::open(dir_ / shard);
         check(file->contains(name), "{}: tensor '{}' is missing; {} says it is there", file->path().string(), name,
@@ -47,8 +47,10 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
       return;
     }
   }
-  fail("{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json "
-       "(--random-weights does without)", dir_.string(), kStems[0], kStems[1]);
+  fail(
+      "{}: no weights: expected {}.safetensors or {}.safetensors, or one of them with .index.json "
+      "(--random-weights does without)",
+      dir_.string(), kStems[0], kStems[1]);
 }
 
 std::string Checkpoint::file_of(const std::string& name) const {

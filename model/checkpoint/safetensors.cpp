@@ -24,10 +24,9 @@ struct DtypeName {
   const char* name;
   at::ScalarType dtype;
 };
-constexpr DtypeName kDtypes[] = {{"F32", at::kFloat}, {"BF16", at::kBFloat16}, {"F16", at::kHalf},
-                                 {"F64", at::kDouble}, {"I64", at::kLong},     {"I32", at::kInt},
-                                 {"I16", at::kShort},  {"I8", at::kChar},      {"U8", at::kByte},
-                                 {"BOOL", at::kBool}};
+constexpr DtypeName kDtypes[] = {
+    {"F32", at::kFloat}, {"BF16", at::kBFloat16}, {"F16", at::kHalf}, {"F64", at::kDouble}, {"I64", at::kLong},
+    {"I32", at::kInt},   {"I16", at::kShort},     {"I8", at::kChar},  {"U8", at::kByte},    {"BOOL", at::kBool}};
 
 std::optional<at::ScalarType> dtype_of(const std::string& name) {
   for (const auto& entry : kDtypes)
@@ -68,8 +67,7 @@ std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::filesystem::pa
   check(regular, "{}: expected a file", path.string());
   check(file->file_bytes_ >= 8, "{}: not a safetensors file: {} bytes, expected at least 8", path.string(),
         file->file_bytes_);
-  check(mapping != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), file->file_bytes_,
-        std::strerror(reason));
+  check(mapping != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), file->file_bytes_, std::strerror(reason));
   file->mapping_ = static_cast<const char*>(mapping);
   file->parse_header();
   return file;
@@ -102,7 +100,8 @@ void SafetensorsFile::parse_header() {
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       check(value.is_object(), "{}: __metadata__ is not a JSON object", file);
-      for (const auto& [key, text] : value.items()) metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
+      for (const auto& [key, text] : value.items())
+        metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
       continue;
     }
     Entry entry;
@@ -128,8 +127,8 @@ void SafetensorsFile::parse_header() {
     const auto known = dtype_of(dtype);
     check(known.has_value(), "{}: tensor '{}': dtype {} is not supported", file, name, dtype);
     entry.dtype = *known;
-    check(offsets.size() == 2 && offsets[0] <= offsets[1], "{}: tensor '{}': data_offsets {} are not two offsets",
-          file, name, value.at("data_offsets").dump());
+    check(offsets.size() == 2 && offsets[0] <= offsets[1], "{}: tensor '{}': data_offsets {} are not two offsets", file,
+          name, value.at("data_offsets").dump());
     check(offsets[1] <= data_bytes,
           "{}: tensor '{}' lies at bytes {}..{} of the data, but the file holds only {}: truncated?", file, name,
           offsets[0], offsets[1], data_bytes);
@@ -159,11 +158,11 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
     std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
     return copy;
   }
-  return at::from_blob(data, entry.shape, [keep = shared_from_this()](void*) {}, options);
+  return at::from_blob(
+      data, entry.shape, [keep = shared_from_this()](void*) {}, options);
 }
 
-at::Tensor read_tensor(const std::filesystem::path& path, const std::string& name,
-                       const std::vector<int64_t>& shape) {
+at::Tensor read_tensor(const std::filesystem::path& path, const std::string& name, const std::vector<int64_t>& shape) {
   const auto file = SafetensorsFile::open(path);
   if (!file->contains(name)) {
     std::vector<std::string> names;
@@ -186,7 +185,8 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   if (!metadata.empty()) header["__metadata__"] = metadata;
   size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    header[name] = {{"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()},
+    header[name] = {{"dtype", name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
                     {"data_offsets", {offset, offset + tensor.nbytes()}}};
     offset += tensor.nbytes();
   }

@@ -7,8 +7,8 @@
 
 namespace dualparal {
 
-/// Scaled dot product attention by the fastest kernel that the device has. query: [batch, heads, tokens, head_dim]; key,
-/// value: [batch, heads, keys, head_dim] -> [batch, heads, tokens, head_dim].
+/// Scaled dot product attention by the fastest kernel that the device has. query: [batch, heads, tokens, head_dim];
+/// key, value: [batch, heads, keys, head_dim] -> [batch, heads, tokens, head_dim].
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
 
 class PartialAttention {

@@ -12,9 +12,9 @@ namespace dualparal {
 namespace {
 
 // As the CPU's kernel lays them out: output by token, log-sum-exp in fp32.
-std::tuple<at::Tensor, at::Tensor> flash_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                                   double, bool, const std::optional<at::Tensor>&,
-                                                   std::optional<double>) {
+std::tuple<at::Tensor, at::Tensor> flash_attention(const at::Tensor& query, const at::Tensor& key,
+                                                   const at::Tensor& value, double, bool,
+                                                   const std::optional<at::Tensor>&, std::optional<double>) {
   const int64_t batch = query.size(0), heads = query.size(1), tokens = query.size(2);
   return {at::empty({batch, tokens, heads, value.size(3)}, query.options()).transpose(1, 2),
           at::empty({batch, heads, tokens}, query.options().dtype(at::kFloat))};
@@ -35,7 +35,8 @@ void register_meta_kernels() {
   static std::once_flag once;
   static std::unique_ptr<torch::Library> library;
   std::call_once(once, [] {
-    library = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__);
+    library =
+        std::make_unique<torch::Library>(torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__);
     library->impl("_scaled_dot_product_flash_attention_for_cpu", &flash_attention);
     library->impl("native_layer_norm", &layer_norm);
   });

@@ -9,7 +9,8 @@ namespace dualparal {
 namespace {
 
 bool has_cpu_kernel(const at::Tensor& x) {
-  return runs_on(x) == at::kCPU && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.stride(-1) == 1;
+  return runs_on(x) == at::kCPU && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         x.stride(-1) == 1;
 }
 
 // [batch, tokens, dim] -> [batch, groups, tokens / groups, dim], a view.
@@ -52,7 +53,8 @@ at::Tensor modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at
   const int64_t dim = x.size(-1);
   if (scale.size(0) == 1) {
     // One timestep for all tokens: scale and shift are a layer norm's weight and bias.
-    if (runs_on(x) == at::kCPU || x.scalar_type() == at::kFloat) return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
+    if (runs_on(x) == at::kCPU || x.scalar_type() == at::kFloat)
+      return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
     return at::layer_norm(x.to(at::kFloat), {dim}, scale[0], shift[0], eps).to(x.scalar_type());
   }
   const at::Tensor normalised = by_group(at::layer_norm(x.to(at::kFloat), {dim}, {}, {}, eps), scale.size(0));

@@ -10,7 +10,8 @@
 
 // One version per instruction set, chosen when the program starts. Sanitizers cannot follow that choice.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define DUALPARAL_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3", "fast-math")))
+#define DUALPARAL_SIMD \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3", "fast-math")))
 #else
 #define DUALPARAL_SIMD
 #endif

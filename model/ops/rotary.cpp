@@ -32,11 +32,11 @@ RotaryTable RotaryEmbedding::table(const TokenGrid& grid, int64_t first_frame, c
   const auto expand = [&](const at::Tensor& axis, at::IntArrayRef view) {
     return axis.view(view).expand({grid.frames, grid.height, grid.width, axis.size(1)});
   };
-  const at::Tensor angle =
-      at::cat({expand(angles(temporal, first_frame, grid.frames), {grid.frames, 1, 1, -1}),
-               expand(angles(spatial, 0, grid.height), {1, grid.height, 1, -1}),
-               expand(angles(spatial, 0, grid.width), {1, 1, grid.width, -1})}, -1)
-          .reshape({grid.tokens(), head_dim_ / 2});
+  const at::Tensor angle = at::cat({expand(angles(temporal, first_frame, grid.frames), {grid.frames, 1, 1, -1}),
+                                    expand(angles(spatial, 0, grid.height), {1, grid.height, 1, -1}),
+                                    expand(angles(spatial, 0, grid.width), {1, 1, grid.width, -1})},
+                                   -1)
+                               .reshape({grid.tokens(), head_dim_ / 2});
   const auto target = at::TensorOptions().device(device).dtype(at::kFloat);
   return {angle.cos().to(target), angle.sin().to(target)};
 }

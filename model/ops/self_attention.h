@@ -10,10 +10,10 @@ namespace dualparal {
 
 /// One layer's projections of the tokens that this rank processes.
 struct AttentionInput {
-  int64_t layer;            ///< index in the whole model
-  at::Tensor query;         ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
-  at::Tensor key;           ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
-  at::Tensor value;         ///< [batch, tokens, heads, head_dim]
+  int64_t layer;              ///< index in the whole model
+  at::Tensor query;           ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
+  at::Tensor key;             ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
+  at::Tensor value;           ///< [batch, tokens, heads, head_dim]
   const RotaryTable& rotary;  ///< positions of these tokens
 };
 

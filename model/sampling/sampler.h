@@ -15,8 +15,8 @@ namespace dualparal {
 
 /// Noise levels of a run of T steps.
 struct Schedule {
-  std::vector<double> sigmas;      ///< [T + 1], falling from about 1 to 0
-  std::vector<double> timesteps;   ///< [T], what the transformer is told
+  std::vector<double> sigmas;     ///< [T + 1], falling from about 1 to 0
+  std::vector<double> timesteps;  ///< [T], what the transformer is told
   int64_t steps() const { return static_cast<int64_t>(timesteps.size()); }
 };
 

@@ -35,8 +35,10 @@ SchedulerConfig read_scheduler_config(const std::filesystem::path& file) {
     reader.only("stochastic_sampling", {false});
     reader.ignore({"base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"});
   } else {
-    fail("{}: '_class_name' = '{}' is not supported, expected UniPCMultistepScheduler or "
-         "FlowMatchEulerDiscreteScheduler", file.string(), config.class_name);
+    fail(
+        "{}: '_class_name' = '{}' is not supported, expected UniPCMultistepScheduler or "
+        "FlowMatchEulerDiscreteScheduler",
+        file.string(), config.class_name);
   }
   reader.only("use_karras_sigmas", {false});
   reader.only("use_exponential_sigmas", {false});

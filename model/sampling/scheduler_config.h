@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// scheduler/scheduler_config.json of a checkpoint, as diffusers writes it. Read as strictly as the parts' configurations.
+// scheduler/scheduler_config.json of a checkpoint, as diffusers writes it. Read as strictly as the parts'
+// configurations.
 #pragma once
 
 #include <cstdint>

@@ -63,8 +63,8 @@ class UniPCSampler final : public Sampler {
   // What predictor and corrector share, for a step from noise level `from` to `to` (indices into sigmas):
   // base = decay * sample + gain * x0, and the weights of the differences to older x0.
   struct Update {
-    double decay, gain, scale;         // scale = alpha_t * B(h)
-    std::vector<double> r;             // positions of older x0, in units of h
+    double decay, gain, scale;  // scale = alpha_t * B(h)
+    std::vector<double> r;      // positions of older x0, in units of h
     std::vector<std::vector<double>> matrix;
     std::vector<double> b;
   };
@@ -150,7 +150,7 @@ Schedule unipc_schedule(const SchedulerConfig& config, int64_t steps) {
   for (int64_t i = 0; i < steps; ++i) {
     const double linear = 1 + (1 / train - 1) * static_cast<double>(i) / static_cast<double>(steps);
     double sigma = shift * linear / (1 + (shift - 1) * linear);
-    if (std::abs(sigma - 1) < 1e-6) sigma -= 1e-6;  // keeps the signal-to-noise ratio finite
+    if (std::abs(sigma - 1) < 1e-6) sigma -= 1e-6;            // keeps the signal-to-noise ratio finite
     schedule.timesteps.push_back(std::trunc(sigma * train));  // whole numbers, as the reference
     schedule.sigmas.push_back(static_cast<float>(sigma));     // fp32, as the reference
   }

@@ -29,8 +29,8 @@ at::Tensor position_buckets(int64_t tokens, const TextEncoderConfig& config) {
   auto access = table.accessor<int64_t, 2>();
   for (int64_t query = 0; query < tokens; ++query)
     for (int64_t key = 0; key < tokens; ++key)
-      access[query][key] = position_bucket(key - query, config.relative_attention_num_buckets,
-                                           config.relative_attention_max_distance);
+      access[query][key] =
+          position_bucket(key - query, config.relative_attention_num_buckets, config.relative_attention_max_distance);
   return table;
 }
 

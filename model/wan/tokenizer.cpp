@@ -8,8 +8,8 @@
 #include "base/json.h"
 #include "model/wan/prompt_cleaning.h"
 
-// libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes here.
-// The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller
+// libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes
+// here. The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller
 // (among them the one that makes every failed allocation abort). The program's own comes first and is large enough.
 extern "C" {
 [[gnu::visibility("default"), gnu::used]] alignas(64) char FLAGS_minloglevel[64] = {};

@@ -15,8 +15,7 @@ Transformer::Transformer(const TransformerConfig& config, WeightSource& weights,
       placement_(weights.placement()),
       rotary_(config.attention_head_dim, config.rope_max_seq_len) {
   check(0 <= parts.layers.begin && parts.layers.begin <= parts.layers.end && parts.layers.end <= config.num_layers,
-        "layers {}..{} do not exist in a model of {} layers", parts.layers.begin, parts.layers.end,
-        config.num_layers);
+        "layers {}..{} do not exist in a model of {} layers", parts.layers.begin, parts.layers.end, config.num_layers);
   const int64_t dim = config.dim();
   const auto& patch = config.patch_size;
   const int64_t before = weights.held_bytes();
@@ -117,8 +116,7 @@ at::Tensor Transformer::project(const at::Tensor& hidden, const TimeConditioning
 at::Tensor Transformer::unpatchify(const at::Tensor& patches, const TokenGrid& grid) const {
   check(patches.size(1) == grid.tokens(), "unpatchify(): {} tokens, expected {}", patches.size(1), grid.tokens());
   const auto& patch = config_.patch_size;
-  return patches
-      .reshape({patches.size(0), grid.frames, grid.height, grid.width, patch[0], patch[1], patch[2], -1})
+  return patches.reshape({patches.size(0), grid.frames, grid.height, grid.width, patch[0], patch[1], patch[2], -1})
       .permute({0, 7, 1, 4, 2, 5, 3, 6})
       .reshape({patches.size(0), config_.out_channels, grid.frames * patch[0], grid.height * patch[1],
                 grid.width * patch[2]});

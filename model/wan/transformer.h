@@ -101,12 +101,12 @@ class Transformer {
   Placement placement_;
   int64_t weights_bytes_ = 0;
   RotaryEmbedding rotary_;
-  at::Tensor patch_weight_, patch_bias_;        // [dim, channels * patch], [dim]
-  Linear time_1_, time_2_;                      // fp32
+  at::Tensor patch_weight_, patch_bias_;  // [dim, channels * patch], [dim]
+  Linear time_1_, time_2_;                // fp32
   Linear time_proj_, text_1_, text_2_;
-  std::vector<TransformerLayer> layers_;        // those of parts_.layers
+  std::vector<TransformerLayer> layers_;  // those of parts_.layers
   Linear proj_out_;
-  at::Tensor scale_shift_table_;                // [1, 2, dim] fp32
+  at::Tensor scale_shift_table_;  // [1, 2, dim] fp32
 };
 
 }  // namespace dualparal

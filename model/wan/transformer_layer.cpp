@@ -59,21 +59,18 @@ void TransformerLayer::self_attention(int64_t index, at::Tensor& hidden, const s
   rms_norm_(qkv[0], norm_q_, eps_);
   rms_norm_(qkv[1], norm_k_, eps_);
   const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}); };
-  const at::Tensor attended =
-      attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary});
+  const at::Tensor attended = attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary});
   add_gated_(hidden, out_(attended.flatten(2)), modulation[2]);
 }
 
 void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::KeyValue& text) const {
   const int64_t dim = hidden.size(-1);
-  const at::Tensor normalised =
-      cross_norm_weight_.defined()
-          ? modulated_norm(hidden, cross_norm_weight_.unsqueeze(0), cross_norm_bias_.unsqueeze(0), eps_)
-          : hidden;
+  const at::Tensor normalised = cross_norm_weight_.defined() ? modulated_norm(hidden, cross_norm_weight_.unsqueeze(0),
+                                                                              cross_norm_bias_.unsqueeze(0), eps_)
+                                                             : hidden;
   at::Tensor query = cross_q_(normalised);
   rms_norm_(query, cross_norm_q_, eps_);
-  const at::Tensor attended =
-      attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2), text.key, text.value);
+  const at::Tensor attended = attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2), text.key, text.value);
   hidden.add_(cross_out_(attended.transpose(1, 2).reshape({hidden.size(0), hidden.size(1), dim})));
 }
 

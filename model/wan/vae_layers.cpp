@@ -35,7 +35,8 @@ at::Tensor CausalConv3d::forward(const at::Tensor& x, VaeCache& cache) const {
   if (x.is_cpu() && padding_ > 0) {
     // The CPU's 3D convolution copies patches and is slow; as a 2D one over the channels of neighbouring frames,
     // output frames as a batch, it runs in oneDNN.
-    const at::Tensor stacked = window.unfold(2, kernel_frames_, 1)  // [batch, channels, frames, h, w, kernel_frames]
+    const at::Tensor stacked = window
+                                   .unfold(2, kernel_frames_, 1)  // [batch, channels, frames, h, w, kernel_frames]
                                    .permute({0, 2, 1, 5, 3, 4})
                                    .reshape({x.size(0) * x.size(2), x.size(1) * kernel_frames_, x.size(3), x.size(4)});
     return to_video(at::conv2d(stacked, weight_.flatten(1, 2), bias_, 1, padding_), x.size(0));
@@ -81,7 +82,11 @@ VaeAttention::VaeAttention(const WeightScope& scope, int64_t channels)
 at::Tensor VaeAttention::forward(const at::Tensor& x) const {
   const at::Tensor images = to_images(x);  // [batch * frames, channels, h, w]
   const at::Tensor normalised = norm_.forward(images);
-  const auto qkv = at::conv2d(normalised, qkv_weight_, qkv_bias_).flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
+  const auto qkv = at::conv2d(normalised, qkv_weight_, qkv_bias_)
+                       .flatten(2)
+                       .transpose(1, 2)
+                       .unsqueeze(1)
+                       .contiguous()
                        .chunk(3, -1);  // 3 x [batch * frames, 1, positions, channels]
   const at::Tensor attended = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
   const at::Tensor projected =

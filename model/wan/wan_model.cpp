@@ -63,8 +63,6 @@ PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::stri
 
 bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }
 
-int64_t WanModel::text_tokens() const {
-  return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512;
-}
+int64_t WanModel::text_tokens() const { return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512; }
 
 }  // namespace dualparal

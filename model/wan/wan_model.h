@@ -39,7 +39,8 @@ class WanModel {
   /// On the meta device, shapes alone: no weights are read.
   std::unique_ptr<Transformer> load_transformer(Placement placement, TransformerParts parts) const;
   std::unique_ptr<Vae> load_vae(Placement placement, Vae::Parts parts) const;
-  /// Loads the text encoder, encodes both prompts and frees it again. With random weights and no tokenizer: random numbers.
+  /// Loads the text encoder, encodes both prompts and frees it again. With random weights and no tokenizer: random
+  /// numbers.
   PromptEmbeds encode_prompts(const std::string& prompt, const std::string& negative, Placement placement) const;
   /// Tokens that prompts are padded to: the tokenizer's, or Wan's 512 where there is none.
   int64_t text_tokens() const;

@@ -26,8 +26,7 @@ struct Pass {
 class Denoiser {
  public:
   /// Both must outlive it. Computes the text context of the halves.
-  Denoiser(const Request& request, const Transformer& transformer,
-           GuidanceHalves halves = GuidanceHalves::kBatched);
+  Denoiser(const Request& request, const Transformer& transformer, GuidanceHalves halves = GuidanceHalves::kBatched);
 
   const Transformer& transformer() const { return transformer_; }
   const at::Device& device() const { return transformer_.device(); }

@@ -11,7 +11,9 @@ void declare_micro_batches(OptionSet& set, GuidanceHalves& halves) {
                              {{"1", GuidanceHalves::kBatched}, {"2", GuidanceHalves::kInTurn}});
 }
 
-int64_t micro_batches(GuidanceHalves halves, bool guided) { return guided && halves == GuidanceHalves::kInTurn ? 2 : 1; }
+int64_t micro_batches(GuidanceHalves halves, bool guided) {
+  return guided && halves == GuidanceHalves::kInTurn ? 2 : 1;
+}
 
 at::Tensor guidance_batch(const Request& request) {
   if (!request.guided()) return request.prompt_embeds;

@@ -11,9 +11,9 @@ namespace dualparal {
 
 /// Which halves of classifier-free guidance are computed, and how. Without guidance there is one half, the conditional.
 enum class GuidanceHalves {
-  kBatched,       ///< both, as a batch of two
-  kInTurn,        ///< both, as two micro-batches one after the other
-  kConditional,   ///< one, on this rank; the other on another rank
+  kBatched,      ///< both, as a batch of two
+  kInTurn,       ///< both, as two micro-batches one after the other
+  kConditional,  ///< one, on this rank; the other on another rank
   kUnconditional,
 };
 

@@ -5,8 +5,7 @@ namespace dualparal {
 
 at::Tensor Exchange::Incoming::take() {
   if (transfer_) {
-    const auto span =
-        exchange_->recorder_.receive(label_, from_, channel_, static_cast<int64_t>(tensor_.nbytes()));
+    const auto span = exchange_->recorder_.receive(label_, from_, channel_, static_cast<int64_t>(tensor_.nbytes()));
     transfer_->wait();
     transfer_.reset();
   }

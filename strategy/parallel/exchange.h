@@ -64,8 +64,8 @@ class Exchange {
   std::deque<Outgoing> sends_;
 };
 
-/// Every rank of `ranks` (this one included) gives a tensor for every other, and gets theirs. parts[i] goes to ranks[i];
-/// shapes[i] is what comes from ranks[i]. This rank's own part is handed over as it is.
+/// Every rank of `ranks` (this one included) gives a tensor for every other, and gets theirs. parts[i] goes to
+/// ranks[i]; shapes[i] is what comes from ranks[i]. This rank's own part is handed over as it is.
 std::vector<at::Tensor> all_to_all(Exchange& exchange, const std::vector<int64_t>& ranks, int64_t own,
                                    const std::vector<at::Tensor>& parts,
                                    const std::vector<std::vector<int64_t>>& shapes);

@@ -29,8 +29,7 @@ PipelineStage::PipelineStage(const Denoiser& denoiser, Communicator& comm, Recor
 Pass PipelineStage::pass(const StageJob& job) {
   const std::pair key{job.first_position, job.frames};
   auto window = windows_.find(key);
-  if (window == windows_.end())
-    window = windows_.emplace(key, denoiser_.pass(job.frames, job.first_position)).first;
+  if (window == windows_.end()) window = windows_.emplace(key, denoiser_.pass(job.frames, job.first_position)).first;
   auto time = time_.find(job.step);
   if (time == time_.end()) time = time_.emplace(job.step, denoiser_.time(job.step)).first;
   Pass pass = window->second;
@@ -98,10 +97,9 @@ void PipelineStage::expect_prediction(const StageJob& job) {
   const TokenGrid grid = denoiser_.grid(job.frames);
   const auto& patch = model.config().patch_size;
   exchange_.begin(latents_label(job));
-  predictions_.push_back(exchange_.receive({1, model.config().out_channels, job.keep_end - job.keep_begin,
-                                            grid.height * patch[1], grid.width * patch[2]},
-                                           at::TensorOptions().device(model.device()).dtype(at::kFloat), last_,
-                                           Channel::kReturn));
+  predictions_.push_back(exchange_.receive(
+      {1, model.config().out_channels, job.keep_end - job.keep_begin, grid.height * patch[1], grid.width * patch[2]},
+      at::TensorOptions().device(model.device()).dtype(at::kFloat), last_, Channel::kReturn));
 }
 
 at::Tensor PipelineStage::take_prediction() {

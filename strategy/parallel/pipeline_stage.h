@@ -16,9 +16,9 @@ namespace dualparal {
 /// One pass of a window of latents through all stages.
 struct StageJob {
   int64_t block = 0;
-  int64_t step = 0;            ///< index of the timestep: one for the whole window
-  int64_t frames = 0;          ///< latent frames of the window
-  int64_t keep_begin = 0;      ///< frames [keep_begin, keep_end) of the window have their prediction kept
+  int64_t step = 0;        ///< index of the timestep: one for the whole window
+  int64_t frames = 0;      ///< latent frames of the window
+  int64_t keep_begin = 0;  ///< frames [keep_begin, keep_end) of the window have their prediction kept
   int64_t keep_end = 0;
   int64_t first_position = 0;  ///< temporal position of the window's first frame
 };

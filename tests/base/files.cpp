@@ -46,9 +46,9 @@ BOOST_AUTO_TEST_CASE(what_killed_processes_left_is_removed_and_what_others_write
   BOOST_REQUIRE(waitid(P_PID, static_cast<id_t>(zombie), &ended, WEXITED | WNOWAIT) == 0);  // not reaped yet
   fs::create_directories(folder / "videos");
   const std::string alive = fmt::format(".a.{}.partial.mp4", getpid());
-  for (const std::string& name : {alive, fmt::format(".b.{}.partial.mp4", zombie),
-                                  std::string(".c.999999999.partial.json"), std::string("d.999999999.partial.mp4"),
-                                  std::string(".e.mp4")})
+  for (const std::string& name :
+       {alive, fmt::format(".b.{}.partial.mp4", zombie), std::string(".c.999999999.partial.json"),
+        std::string("d.999999999.partial.mp4"), std::string(".e.mp4")})
     std::ofstream(folder / "videos" / name) << "half";
   remove_abandoned_files(folder / "");
   waitpid(zombie, nullptr, 0);

@@ -2,8 +2,8 @@
 // FIFO-Diffusion against a plain loop over single frames, written from the paper.
 #include "baselines/fifo.h"
 
-#include "baselines/frame_queue.h"
 #include <deque>
+#include "baselines/frame_queue.h"
 
 #include "baselines/single.h"
 #include "strategy/denoise/guidance.h"
@@ -73,7 +73,8 @@ at::Tensor plain(const Request& request, int64_t window, bool lookahead) {
       const at::Tensor velocity = predict(model, request, at::cat(frames, 2), timesteps);
       for (int64_t slot = begin; slot < end; ++slot) {
         const int64_t level = steps - 1 - slot, place = slot - begin + seen;
-        next[slot] = queue[slot] + (schedule.sigmas[level + 1] - schedule.sigmas[level]) * velocity.slice(2, place, place + 1);
+        next[slot] =
+            queue[slot] + (schedule.sigmas[level + 1] - schedule.sigmas[level]) * velocity.slice(2, place, place + 1);
       }
     }
     queue = next;
@@ -97,7 +98,7 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.ranks << " ranks, window " << c.window << ", lookahead " << c.lookahead << ", " << c.frames
              << " frames, " << c.steps << " steps";
 }
-const Case kCases[] = {{1, 4, "on", 7, 10},  {2, 4, "on", 7, 10}, {3, 4, "on", 7, 10}, {8, 4, "on", 7, 10},
+const Case kCases[] = {{1, 4, "on", 7, 10},  {2, 4, "on", 7, 10},  {3, 4, "on", 7, 10}, {8, 4, "on", 7, 10},
                        {1, 4, "off", 7, 10}, {3, 4, "off", 7, 10}, {3, 2, "on", 5, 4},  {2, 6, "on", 9, 7},
                        {2, 4, "on", 1, 8},   {2, 3, "off", 2, 6}};
 

@@ -25,13 +25,13 @@ const auto kHeads = data::make({4, 6, 12});
 
 BOOST_AUTO_TEST_SUITE(sequence_parallel)
 
-BOOST_DATA_TEST_CASE(ring_equals_single, kRanks * kHeads, ranks, heads) {
+BOOST_DATA_TEST_CASE(ring_equals_single, kRanks* kHeads, ranks, heads) {
   const Request request = ranks_request(3, 2);
   BOOST_TEST(relative_error(denoise_on_ranks(ring_strategy(), {}, request, ranks, with_heads(heads)),
                             alone(request, heads)) < 1e-4);
 }
 
-BOOST_DATA_TEST_CASE(ulysses_equals_single, kRanks * kHeads, ranks, heads) {
+BOOST_DATA_TEST_CASE(ulysses_equals_single, kRanks* kHeads, ranks, heads) {
   const Request request = ranks_request(5, 2);
   BOOST_TEST(relative_error(denoise_on_ranks(ulysses_strategy(), {}, request, ranks, with_heads(heads)),
                             alone(request, heads)) < 1e-4);
@@ -39,14 +39,14 @@ BOOST_DATA_TEST_CASE(ulysses_equals_single, kRanks * kHeads, ranks, heads) {
 
 const auto kRings = data::make({1, 2, 4, 8});
 
-BOOST_DATA_TEST_CASE(usp_equals_single_for_any_factors, kRings * kHeads, ring, heads) {
+BOOST_DATA_TEST_CASE(usp_equals_single_for_any_factors, kRings* kHeads, ring, heads) {
   const Request request = ranks_request(5, 2);
   const OptionValues options{{"ring-degree", std::to_string(ring)}, {"ulysses-degree", std::to_string(8 / ring)}};
   BOOST_TEST(relative_error(denoise_on_ranks(usp_strategy(), options, request, 8, with_heads(heads)),
                             alone(request, heads)) < 1e-4);
 }
 
-BOOST_DATA_TEST_CASE(usp_chooses_its_factors, kRanks * kHeads, ranks, heads) {
+BOOST_DATA_TEST_CASE(usp_chooses_its_factors, kRanks* kHeads, ranks, heads) {
   const Request request = ranks_request(3, 2);
   BOOST_TEST(relative_error(denoise_on_ranks(usp_strategy(), {}, request, ranks, with_heads(heads)),
                             alone(request, heads)) < 1e-4);
@@ -54,20 +54,20 @@ BOOST_DATA_TEST_CASE(usp_chooses_its_factors, kRanks * kHeads, ranks, heads) {
 
 const StrategyEntry kAll[] = {ring_strategy(), ulysses_strategy(), usp_strategy()};
 
-BOOST_DATA_TEST_CASE(guidance_on_two_halves_equals_single,
-                     data::make({0, 1, 2}) * data::make({2, 4, 6, 8}) * kHeads, which, ranks, heads) {
+BOOST_DATA_TEST_CASE(guidance_on_two_halves_equals_single, data::make({0, 1, 2}) * data::make({2, 4, 6, 8}) * kHeads,
+                     which, ranks, heads) {
   const Request request = ranks_request(3, 2);
-  BOOST_TEST(relative_error(
-                 denoise_on_ranks(kAll[which], {{"guidance-parallel", "on"}}, request, ranks, with_heads(heads)),
-                 alone(request, heads)) < 1e-4);
+  BOOST_TEST(
+      relative_error(denoise_on_ranks(kAll[which], {{"guidance-parallel", "on"}}, request, ranks, with_heads(heads)),
+                     alone(request, heads)) < 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(without_guidance_too, data::make({0, 1, 2}), which) {
   const Request request = ranks_request(3, 2, 1.0);
   for (const char* parallel : {"off", "on"})
-    BOOST_TEST(relative_error(
-                   denoise_on_ranks(kAll[which], {{"guidance-parallel", parallel}}, request, 4, with_heads(4)),
-                   alone(request, 4)) < 1e-4);
+    BOOST_TEST(
+        relative_error(denoise_on_ranks(kAll[which], {{"guidance-parallel", parallel}}, request, 4, with_heads(4)),
+                       alone(request, 4)) < 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(bf16_stays_near_single, data::make({0, 1, 2}), which) {

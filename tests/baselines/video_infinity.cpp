@@ -14,7 +14,8 @@ namespace {
 const TransformerConfig kConfig = with_layers(2);
 
 OptionValues options_of(int64_t context, int64_t global, int64_t bias = 0) {
-  return {{"context-frames", std::to_string(context)}, {"global-frames", std::to_string(global)},
+  return {{"context-frames", std::to_string(context)},
+          {"global-frames", std::to_string(global)},
           {"phase-bias", std::to_string(bias)}};
 }
 
@@ -26,13 +27,15 @@ struct MaskedAttention final : SelfAttention {
     apply_rotary_(query, input.rotary);
     apply_rotary_(key, input.rotary);
     const at::Tensor scores = at::matmul(query.transpose(1, 2), key.transpose(1, 2).transpose(2, 3)) /
-                                  std::sqrt(static_cast<double>(query.size(3))) + mask;
+                                  std::sqrt(static_cast<double>(query.size(3))) +
+                              mask;
     return at::matmul(at::softmax(scores, -1), input.value.transpose(1, 2)).transpose(1, 2);
   }
 };
 
 // What each frame sees, frame by frame, as the paper describes it; then denoising as `single` does it.
-at::Tensor plain(const Request& request, int64_t clips, int64_t context, int64_t global, double bias, double switch_at) {
+at::Tensor plain(const Request& request, int64_t clips, int64_t context, int64_t global, double bias,
+                 double switch_at) {
   const c10::InferenceMode inference;
   LargeWeights weights;
   const Transformer model(kConfig, weights, {{0, kConfig.num_layers}, true, true});
@@ -51,7 +54,8 @@ at::Tensor plain(const Request& request, int64_t clips, int64_t context, int64_t
       for (int64_t query = clip.begin; query < clip.end; ++query) {
         for (int64_t i = 0; i < std::min(global, frames); ++i)
           mask[query][i * frames / std::min(global, frames)] = early ? bias : 0.0;
-        for (int64_t key = std::max<int64_t>(0, clip.begin - context); key < std::min(frames, clip.end + context); ++key)
+        for (int64_t key = std::max<int64_t>(0, clip.begin - context); key < std::min(frames, clip.end + context);
+             ++key)
           mask[query][key] = early ? 0.0 : bias;
       }
     MaskedAttention attention;
@@ -81,8 +85,9 @@ BOOST_AUTO_TEST_CASE(one_rank_equals_single_whatever_the_options) {
                             denoise_on_ranks(single_strategy(), {}, request, 1, kConfig)) < 1e-4);
 }
 
-BOOST_DATA_TEST_CASE(equals_masked_attention, data::make({2, 3, 5}) * data::make({0, 1, 3}) * data::make({0, 4}) *
-                     data::make({0, 2}), ranks, context, global, bias) {
+BOOST_DATA_TEST_CASE(equals_masked_attention,
+                     data::make({2, 3, 5}) * data::make({0, 1, 3}) * data::make({0, 4}) * data::make({0, 2}), ranks,
+                     context, global, bias) {
   const Request request = ranks_request(11, 3);
   const at::Tensor expected = plain(request, ranks, context, global, bias, 800);
   const at::Tensor actual =
@@ -100,9 +105,8 @@ BOOST_DATA_TEST_CASE(sends_what_the_formula_says, data::make({2, 4, 8}), ranks) 
 }
 
 BOOST_AUTO_TEST_CASE(more_clips_than_frames_are_refused) {
-  expect_error<Error>({"2 latent frames", "3 clips"}, [] {
-    denoise_on_ranks(video_infinity_strategy(), {}, ranks_request(2, 1), 3, kConfig);
-  });
+  expect_error<Error>({"2 latent frames", "3 clips"},
+                      [] { denoise_on_ranks(video_infinity_strategy(), {}, ranks_request(2, 1), 3, kConfig); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -99,7 +99,8 @@ BOOST_AUTO_TEST_CASE(with_the_store_gone_a_symptom_is_not_the_cause) {
   const auto frail = c10::make_intrusive<FrailStore>("frail", store);
   Rank lonely(frail, 1, 3);
   frail->lost = true;
-  check_words(lonely.monitor->explain(kNoticed), {"rank 1 lost the rendezvous store", "rank 0, has ended", "Connection closed"});
+  check_words(lonely.monitor->explain(kNoticed),
+              {"rank 1 lost the rendezvous store", "rank 0, has ended", "Connection closed"});
   BOOST_TEST(lonely.monitor->explain(Error("no memory")) == "rank 1, computing block 1: no memory");
 }
 

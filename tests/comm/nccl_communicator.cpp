@@ -24,13 +24,15 @@ BOOST_AUTO_TEST_CASE(a_backend_must_exist_and_suit_the_device) {
 
 BOOST_AUTO_TEST_CASE(ranks_that_share_a_gpu_are_named) {
   BOOST_CHECK_NO_THROW(check_own_gpus({"GPU 0 of a", "GPU 1 of a", "GPU 0 of b"}));
-  expect_error<Error>({"ranks 1 and 3 share GPU 1 of a", "NCCL", "--backend gloo"},
-                      [] { check_own_gpus({"GPU 0 of a", "GPU 1 of a", "GPU 0 of b", "GPU 1 of a"}); });
+  expect_error<Error>({"ranks 1 and 3 share GPU 1 of a", "NCCL", "--backend gloo"}, [] {
+    check_own_gpus({"GPU 0 of a", "GPU 1 of a", "GPU 0 of b", "GPU 1 of a"});
+  });
 }
 
 BOOST_AUTO_TEST_CASE(a_cpu_is_refused) {
-  expect_error<Error>({"--backend nccl", "CUDA device", "cpu"},
-                      [] { nccl_communicator({}, {0, 2, std::chrono::seconds(1)}, nullptr, at::kCPU); });
+  expect_error<Error>({"--backend nccl", "CUDA device", "cpu"}, [] {
+    nccl_communicator({}, {0, 2, std::chrono::seconds(1)}, nullptr, at::kCPU);
+  });
 }
 
 BOOST_DATA_TEST_CASE(links_name_every_path_once, data::make({1, 2, 3, 8}), ranks) {

@@ -13,12 +13,29 @@ namespace {
 // The variables of one test, and no others that a launcher sets.
 struct Environment {
   explicit Environment(const std::map<std::string, std::string>& set) {
-    for (const char* name :
-         {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-          "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_MCA_ess_base_jobid", "PMI_RANK", "PMI_SIZE",
-          "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
-          "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID", "SLURM_STEP_ID", "MASTER_ADDR", "MASTER_PORT", "DUALPARAL_STORE_HOSTED",
-          "TORCHELASTIC_USE_AGENT_STORE"}) {
+    for (const char* name : {"RANK",
+                             "WORLD_SIZE",
+                             "LOCAL_RANK",
+                             "LOCAL_WORLD_SIZE",
+                             "OMPI_COMM_WORLD_RANK",
+                             "OMPI_COMM_WORLD_SIZE",
+                             "OMPI_COMM_WORLD_LOCAL_RANK",
+                             "OMPI_COMM_WORLD_LOCAL_SIZE",
+                             "OMPI_MCA_ess_base_jobid",
+                             "PMI_RANK",
+                             "PMI_SIZE",
+                             "MPI_LOCALRANKID",
+                             "MPI_LOCALNRANKS",
+                             "SLURM_PROCID",
+                             "SLURM_STEP_NUM_TASKS",
+                             "SLURM_LOCALID",
+                             "SLURM_STEP_TASKS_PER_NODE",
+                             "SLURM_JOB_ID",
+                             "SLURM_STEP_ID",
+                             "MASTER_ADDR",
+                             "MASTER_PORT",
+                             "DUALPARAL_STORE_HOSTED",
+                             "TORCHELASTIC_USE_AGENT_STORE"}) {
       if (const char* value = std::getenv(name)) before_[name] = value;
       unsetenv(name);
     }
@@ -40,8 +57,13 @@ BOOST_AUTO_TEST_CASE(nothing_without_a_launcher) {
 }
 
 BOOST_AUTO_TEST_CASE(torchrun) {
-  const Environment set({{"RANK", "5"}, {"WORLD_SIZE", "8"}, {"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "4"},
-                         {"MASTER_ADDR", "node0"}, {"MASTER_PORT", "29500"}, {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
+  const Environment set({{"RANK", "5"},
+                         {"WORLD_SIZE", "8"},
+                         {"LOCAL_RANK", "1"},
+                         {"LOCAL_WORLD_SIZE", "4"},
+                         {"MASTER_ADDR", "node0"},
+                         {"MASTER_PORT", "29500"},
+                         {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
   const auto environment = rank_environment();
   BOOST_REQUIRE(environment.has_value());
   BOOST_TEST(environment->rank == 5);
@@ -54,8 +76,10 @@ BOOST_AUTO_TEST_CASE(torchrun) {
 }
 
 BOOST_AUTO_TEST_CASE(open_mpi_on_one_machine_needs_no_address) {
-  const Environment set({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"},
-                         {"OMPI_COMM_WORLD_LOCAL_RANK", "1"}, {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+  const Environment set({{"OMPI_COMM_WORLD_RANK", "1"},
+                         {"OMPI_COMM_WORLD_SIZE", "2"},
+                         {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                         {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
                          {"OMPI_MCA_ess_base_jobid", "1234567"}});
   const auto environment = rank_environment();
   BOOST_REQUIRE(environment.has_value());
@@ -66,8 +90,12 @@ BOOST_AUTO_TEST_CASE(open_mpi_on_one_machine_needs_no_address) {
 }
 
 BOOST_AUTO_TEST_CASE(slurm_counts_the_tasks_of_a_node) {
-  const Environment set({{"SLURM_PROCID", "3"}, {"SLURM_STEP_NUM_TASKS", "8"}, {"SLURM_LOCALID", "3"},
-                         {"SLURM_STEP_TASKS_PER_NODE", "4(x2)"}, {"SLURM_JOB_ID", "77"}, {"MASTER_ADDR", "node0"}});
+  const Environment set({{"SLURM_PROCID", "3"},
+                         {"SLURM_STEP_NUM_TASKS", "8"},
+                         {"SLURM_LOCALID", "3"},
+                         {"SLURM_STEP_TASKS_PER_NODE", "4(x2)"},
+                         {"SLURM_JOB_ID", "77"},
+                         {"MASTER_ADDR", "node0"}});
   const auto environment = rank_environment();
   BOOST_REQUIRE(environment.has_value());
   BOOST_TEST(environment->local_world_size == 4);
@@ -76,8 +104,12 @@ BOOST_AUTO_TEST_CASE(slurm_counts_the_tasks_of_a_node) {
 
 BOOST_AUTO_TEST_CASE(steps_of_one_slurm_job_do_not_meet) {
   const auto port = [](const std::string& step) {
-    const Environment set({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_LOCALID", "0"},
-                           {"SLURM_STEP_TASKS_PER_NODE", "2"}, {"SLURM_JOB_ID", "77"}, {"SLURM_STEP_ID", step}});
+    const Environment set({{"SLURM_PROCID", "0"},
+                           {"SLURM_STEP_NUM_TASKS", "2"},
+                           {"SLURM_LOCALID", "0"},
+                           {"SLURM_STEP_TASKS_PER_NODE", "2"},
+                           {"SLURM_JOB_ID", "77"},
+                           {"SLURM_STEP_ID", step}});
     return rank_environment()->master_port;
   };
   BOOST_TEST(port("0") == port("0"));
@@ -103,8 +135,13 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
 
 BOOST_AUTO_TEST_CASE(a_port_in_use_is_named) {
   const HostedStore other = host_store();
-  RankEnvironment environment{.rank = 0, .world_size = 2, .local_rank = 0, .local_world_size = 2,
-                              .master_addr = "127.0.0.1", .master_port = other.port, .hosted = false};
+  RankEnvironment environment{.rank = 0,
+                              .world_size = 2,
+                              .local_rank = 0,
+                              .local_world_size = 2,
+                              .master_addr = "127.0.0.1",
+                              .master_port = other.port,
+                              .hosted = false};
   expect_error<Error>({"port " + std::to_string(other.port), "in use"},
                       [&] { connect_store(environment, true, std::chrono::seconds(5)); });
 }
@@ -114,8 +151,13 @@ BOOST_AUTO_TEST_CASE(a_store_that_nobody_opens_is_named) {
   {
     port = host_store().port;  // closed again at once
   }
-  RankEnvironment environment{.rank = 1, .world_size = 2, .local_rank = 1, .local_world_size = 2,
-                              .master_addr = "127.0.0.1", .master_port = port, .hosted = false};
+  RankEnvironment environment{.rank = 1,
+                              .world_size = 2,
+                              .local_rank = 1,
+                              .local_world_size = 2,
+                              .master_addr = "127.0.0.1",
+                              .master_port = port,
+                              .hosted = false};
   expect_error<Error>({"rank 1", "127.0.0.1:" + std::to_string(port), "within 1 s", "refused"},
                       [&] { connect_store(environment, false, std::chrono::seconds(1)); });
   environment.master_addr = "no.such.machine.invalid";
@@ -125,8 +167,13 @@ BOOST_AUTO_TEST_CASE(a_store_that_nobody_opens_is_named) {
 
 BOOST_AUTO_TEST_CASE(a_store_that_opens_late_is_waited_for) {
   const uint16_t port = host_store().port;
-  RankEnvironment environment{.rank = 0, .world_size = 2, .local_rank = 0, .local_world_size = 2,
-                              .master_addr = "127.0.0.1", .master_port = port, .hosted = false};
+  RankEnvironment environment{.rank = 0,
+                              .world_size = 2,
+                              .local_rank = 0,
+                              .local_world_size = 2,
+                              .master_addr = "127.0.0.1",
+                              .master_port = port,
+                              .hosted = false};
   c10::intrusive_ptr<c10d::Store> store;
   std::thread late([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));

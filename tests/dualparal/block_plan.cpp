@@ -44,8 +44,7 @@ BOOST_AUTO_TEST_CASE(every_block_takes_every_step_once_from_tail_to_head) {
       BOOST_TEST((queue[i].age >= 0 && queue[i].age < steps));
       BOOST_TEST(seen.insert({queue[i].block, queue[i].age}).second);
       BOOST_TEST(queue_position(blocks, steps, queue[i].iteration, queue[i].block) == static_cast<int64_t>(i));
-      if (i > 0 && queue[i].iteration == queue[i - 1].iteration)
-        BOOST_TEST(queue[i].block == queue[i - 1].block - 1);
+      if (i > 0 && queue[i].iteration == queue[i - 1].iteration) BOOST_TEST(queue[i].block == queue[i - 1].block - 1);
     }
   }
 }
@@ -54,8 +53,10 @@ BOOST_AUTO_TEST_CASE(a_step_needs_the_results_it_starts_from) {
   const auto queue = make_queue(4, 6);
   for (const QueueEntry& entry : queue) {
     const int64_t updated = needed_position(4, 6, entry, true), own = needed_position(4, 6, entry, false);
-    if (entry.age == 0) BOOST_TEST(own == -1);
-    else BOOST_TEST(own == queue_position(4, 6, entry.iteration - 1, entry.block));
+    if (entry.age == 0)
+      BOOST_TEST(own == -1);
+    else
+      BOOST_TEST(own == queue_position(4, 6, entry.iteration - 1, entry.block));
     if (entry.block > 0) BOOST_TEST(updated == queue_position(4, 6, entry.iteration - 1, entry.block - 1));
     BOOST_TEST(updated >= own);
   }

@@ -23,15 +23,18 @@ std::ostream& operator<<(std::ostream& out, const Variant& v) {
              << v.frames << " frames";
 }
 const Variant kVariants[] = {
-    {"on", "on", "synchronous", 2, 13}, {"on", "off", "matched", 2, 13},  {"off", "on", "synchronous", 2, 13},
+    {"on", "on", "synchronous", 2, 13}, {"on", "off", "matched", 2, 13},   {"off", "on", "synchronous", 2, 13},
     {"off", "off", "matched", 3, 16},   {"on", "on", "synchronous", 0, 7}, {"on", "on", "synchronous", 3, 25},
-    {"on", "on", "matched", 1, 1},       {"on", "on", "matched_kv", 2, 13}, {"off", "off", "matched_kv", 3, 16},
-    {"on", "off", "matched_kv", 3, 25},  {"on", "on", "matched_kv", 0, 7},
+    {"on", "on", "matched", 1, 1},      {"on", "on", "matched_kv", 2, 13}, {"off", "off", "matched_kv", 3, 16},
+    {"on", "off", "matched_kv", 3, 25}, {"on", "on", "matched_kv", 0, 7},
 };
 
 OptionValues options_of(const Variant& v, const std::string& micro_batches = "1") {
-  return {{"block-frames", "3"},        {"context-frames", std::to_string(v.context)}, {"feature-cache", v.cache},
-          {"noise-sharing", v.noise},   {"previous-context", v.previous},
+  return {{"block-frames", "3"},
+          {"context-frames", std::to_string(v.context)},
+          {"feature-cache", v.cache},
+          {"noise-sharing", v.noise},
+          {"previous-context", v.previous},
           {"guidance-micro-batches", micro_batches}};
 }
 
@@ -95,7 +98,7 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
   std::vector<std::unique_ptr<Sampler>> samplers;
   for (int64_t i = 0; i < blocks; ++i) samplers.push_back(make_sampler(request.sampler, request.scheduler, schedule));
 
-  std::vector<at::Tensor> one_update_ago = latents;  // of every block, before its latest update
+  std::vector<at::Tensor> one_update_ago = latents;             // of every block, before its latest update
   std::vector<RememberingAttention::Memory> last_pass(blocks);  // of every block's own frames, in its latest iteration
   for (int64_t iteration = 0; iteration < steps + blocks - 1; ++iteration) {
     const auto at_start = latents;
@@ -210,8 +213,8 @@ BOOST_DATA_TEST_CASE(one_block_equals_single, data::make({1, 2, 3, 4, 8}), ranks
   Request request = ranks_request(4);
   request.initial_noise = randn({1, 16, 4, 4, 6}, 9);
   const at::Tensor expected = denoise_on_ranks(single_strategy(), {}, request, 1, kConfig);
-  const at::Tensor actual = denoise_on_ranks(dualparal_strategy(), {{"block-frames", "4"}, {"context-frames", "2"}},
-                                             request, ranks, kConfig);
+  const at::Tensor actual =
+      denoise_on_ranks(dualparal_strategy(), {{"block-frames", "4"}, {"context-frames", "2"}}, request, ranks, kConfig);
   BOOST_TEST(relative_error(actual, expected) < 1e-5);
 }
 

@@ -31,7 +31,8 @@ void forward(const Transformer& model, const Request& request, const at::Tensor&
 
 BOOST_AUTO_TEST_SUITE(feature_cache)
 
-BOOST_DATA_TEST_CASE(keeps_what_a_separate_forward_computes, data::make({0, 2}) * data::make({1, 2, 3}), previous, context) {
+BOOST_DATA_TEST_CASE(keeps_what_a_separate_forward_computes, data::make({0, 2}) * data::make({1, 2, 3}), previous,
+                     context) {
   const c10::InferenceMode inference;
   LargeWeights weights;
   const Transformer model(kConfig, weights, {{0, kConfig.num_layers}, true, true});
@@ -42,7 +43,8 @@ BOOST_DATA_TEST_CASE(keeps_what_a_separate_forward_computes, data::make({0, 2}) 
   NotingAttention separate;
   forward(model, request, window, separate);
   FeatureCache cache(model.rotary());
-  cache.begin_job({.grid = grid, .head = {previous, previous + context}, .tail = {previous + 3 - context, previous + 3}});
+  cache.begin_job(
+      {.grid = grid, .head = {previous, previous + context}, .tail = {previous + 3 - context, previous + 3}});
   forward(model, request, window, cache);
 
   const auto check_kept = [&](const FeatureCache::Layers& layers, int64_t first) {

@@ -79,7 +79,8 @@ BOOST_DATA_TEST_CASE(exact_strategies_give_what_single_gives, data::make(names()
 
 BOOST_AUTO_TEST_CASE(a_window_as_long_as_the_video_is_single) {
   const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);
-  const at::Tensor actual = denoise_on_ranks(independent_windows_strategy(), {{"window-frames", "14"}}, request(), 2, kConfig);
+  const at::Tensor actual =
+      denoise_on_ranks(independent_windows_strategy(), {{"window-frames", "14"}}, request(), 2, kConfig);
   BOOST_TEST(relative_error(actual, expected) < 1e-6);
 }
 

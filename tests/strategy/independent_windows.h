@@ -44,7 +44,8 @@ struct IndependentWindows final : Strategy {
       if (owner == exchange.rank())
         latents = denoise_alone(denoiser, latents, denoiser.pass(all[w].size()), context.recorder, {.block = w});
       if (owner > 0 && owner == exchange.rank()) exchange.send(latents, 0);
-      if (owner > 0 && exchange.rank() == 0) latents = exchange.receive(latents.sizes(), latents.options(), owner).take();
+      if (owner > 0 && exchange.rank() == 0)
+        latents = exchange.receive(latents.sizes(), latents.options(), owner).take();
       if (exchange.rank() == 0) context.sink.push(latents);
     }
     exchange.finish_sends();

@@ -23,8 +23,9 @@ BOOST_AUTO_TEST_CASE(defaults_fill_what_is_not_given) {
 
 BOOST_DATA_TEST_CASE(values_that_are_no_such_number_are_refused,
                      data::make({"", "0", "-1", "+2", "1.5", "x", "3x", " 3", "99999999999999999999"}), value) {
-  expect_error<UsageError>({"--block-frames", "at least 1", std::string("'") + value + "'"},
-                           [&] { resolve({{"block-frames", value}}); });
+  expect_error<UsageError>({"--block-frames", "at least 1", std::string("'") + value + "'"}, [&] {
+    resolve({{"block-frames", value}});
+  });
 }
 
 BOOST_AUTO_TEST_CASE(unknown_options_and_choices_are_refused) {

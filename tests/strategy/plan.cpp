@@ -24,10 +24,12 @@ BOOST_DATA_TEST_CASE(naive_pipeline_sends_what_the_formula_says, data::make({1, 
   check_sent(naive_pipeline_strategy(), {}, 5, ranks);
 }
 
-BOOST_DATA_TEST_CASE(dualparal_sends_what_the_formula_says, data::make({1, 2, 4, 8}) * data::make({"on", "off"}) *
-                     data::make({"synchronous", "matched_kv"}), ranks, cache, previous) {
-  check_sent(dualparal_strategy(), {{"block-frames", "3"}, {"context-frames", "2"}, {"feature-cache", cache},
-                                    {"previous-context", previous}}, 12, ranks);
+BOOST_DATA_TEST_CASE(dualparal_sends_what_the_formula_says,
+                     data::make({1, 2, 4, 8}) * data::make({"on", "off"}) * data::make({"synchronous", "matched_kv"}),
+                     ranks, cache, previous) {
+  check_sent(dualparal_strategy(),
+             {{"block-frames", "3"}, {"context-frames", "2"}, {"feature-cache", cache}, {"previous-context", previous}},
+             12, ranks);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -17,7 +17,8 @@ BOOST_AUTO_TEST_CASE(frames_come_back) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("dualparal-video-{}", getpid());
   // A smooth picture that moves: what H.264 is made for.
   const at::Tensor rows = at::arange(48).view({1, 48, 1, 1}), columns = at::arange(64).view({1, 1, 64, 1});
-  const at::Tensor frames = (rows * 2 + columns * 2 + at::arange(9).view({9, 1, 1, 1}) * 3).expand({9, 48, 64, 3}).to(at::kByte);
+  const at::Tensor frames =
+      (rows * 2 + columns * 2 + at::arange(9).view({9, 1, 1, 1}) * 3).expand({9, 48, 64, 3}).to(at::kByte);
   {
     VideoFile video(folder / "v.mp4", 48, 64, 16);
     video.write(frames.slice(0, 0, 4));
@@ -28,7 +29,10 @@ BOOST_AUTO_TEST_CASE(frames_come_back) {
   const at::Tensor back = read_video(folder / "v.mp4");
   BOOST_TEST(back.sizes() == frames.sizes());
   BOOST_TEST((back.to(at::kFloat) - frames.to(at::kFloat)).abs().mean().item<float>() < 3);
-  { VideoFile abandoned(folder / "w.mp4", 48, 64, 16); abandoned.write(frames); }
+  {
+    VideoFile abandoned(folder / "w.mp4", 48, 64, 16);
+    abandoned.write(frames);
+  }
   BOOST_TEST(std::distance(fs::directory_iterator(folder), {}) == 1);
   VideoFile odd(folder / "odd.mp4", 47, 63, 16);
   odd.write(frames.slice(1, 0, 47).slice(2, 0, 63));
@@ -39,7 +43,8 @@ BOOST_AUTO_TEST_CASE(frames_come_back) {
 }
 
 BOOST_AUTO_TEST_CASE(pixels_are_rounded_and_clamped) {
-  const at::Tensor pixels = at::tensor({-2.0, -1.0, 0.0, 0.999, 1.0, 3.0}).view({1, 1, 1, 1, 6}).expand({1, 3, 1, 1, 6});
+  const at::Tensor pixels =
+      at::tensor({-2.0, -1.0, 0.0, 0.999, 1.0, 3.0}).view({1, 1, 1, 1, 6}).expand({1, 3, 1, 1, 6});
   const at::Tensor bytes = to_uint8_frames(pixels);
   BOOST_TEST(bytes.sizes() == at::IntArrayRef({1, 1, 6, 3}));
   BOOST_TEST(at::equal(bytes.select(-1, 0).flatten(), at::tensor({0, 0, 128, 255, 255, 255}).to(at::kByte)));

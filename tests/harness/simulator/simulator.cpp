@@ -36,7 +36,8 @@ double given(const Event& event) { return event.end_s - event.begin_s; }
 // A second for every job that goes through layers; the sampler's steps, which slots do not count, are left out.
 std::vector<RankTrace> in_slots(std::vector<RankTrace> traces, int64_t ranks) {
   for (RankTrace& trace : traces)
-    std::erase_if(trace.events, [](const Event& e) { return e.kind == Kind::kCompute && e.label.last_layer < e.label.first_layer; });
+    std::erase_if(trace.events,
+                  [](const Event& e) { return e.kind == Kind::kCompute && e.label.last_layer < e.label.first_layer; });
   return replay(traces, instant(ranks), [](const Event&) { return 1.0; });
 }
 
@@ -52,7 +53,7 @@ BOOST_AUTO_TEST_CASE(a_message_takes_latency_and_bytes_while_its_sender_goes_on)
   BOOST_TEST(out[1].events[1].end_s == 2 + 0.5 + 3, tt::tolerance(1e-6));
   BOOST_TEST(out[1].end_s == 9.5, tt::tolerance(1e-6));
   const auto figures = rank_figures(out);
-  BOOST_TEST(figures[1].idle_s == 1, tt::tolerance(1e-6));           // before it was sent
+  BOOST_TEST(figures[1].idle_s == 1, tt::tolerance(1e-6));             // before it was sent
   BOOST_TEST(figures[1].communication_s == 3.5, tt::tolerance(1e-6));  // from then on
 }
 
@@ -60,7 +61,8 @@ BOOST_AUTO_TEST_CASE(a_wait_for_a_send_ends_when_the_bytes_are_there) {
   Cluster cluster = instant(2);
   cluster.device_link = {1e6, 0};
   const auto out = replay({{.events = {message(Kind::kSend, 1, 2'000'000), message(Kind::kWait, 1, 0)}},
-                           {.events = {message(Kind::kReceive, 0, 2'000'000)}}}, cluster, given);
+                           {.events = {message(Kind::kReceive, 0, 2'000'000)}}},
+                          cluster, given);
   BOOST_TEST(out[0].end_s == 2, tt::tolerance(1e-6));
 }
 
@@ -104,14 +106,16 @@ BOOST_DATA_TEST_CASE(idle_seconds_are_the_counted_slots, data::make({2, 3, 4, 8}
   for (const auto& [options, expected] : {std::pair<OptionValues, int64_t>{{}, ranks * ranks - ranks},
                                           {{{"previous-context", "matched"}}, (ranks - 1) * (ranks - 2)}}) {
     const auto entry = dualparal_strategy();
-    const auto out = in_slots(trace_ranks(entry, options, ranks_request(frames, steps), ranks, with_layers(ranks)), ranks);
+    const auto out =
+        in_slots(trace_ranks(entry, options, ranks_request(frames, steps), ranks, with_layers(ranks)), ranks);
     double idle = 0;
     for (const RankFigures& figures : rank_figures(out)) idle += figures.idle_within_s;
     BOOST_TEST(idle == static_cast<double>(ranks * expected), tt::tolerance(1e-6));
     const SlotCount count = *plan_of(entry, options, ranks_request(frames, steps), ranks, with_layers(ranks)).slots;
     BOOST_TEST(idle == static_cast<double>(count.idle), tt::tolerance(1e-6));
   }
-  const auto naive = in_slots(trace_ranks(naive_pipeline_strategy(), {}, ranks_request(9, 5), ranks, with_layers(ranks)), ranks);
+  const auto naive =
+      in_slots(trace_ranks(naive_pipeline_strategy(), {}, ranks_request(9, 5), ranks, with_layers(ranks)), ranks);
   for (const RankFigures& figures : rank_figures(naive))
     BOOST_TEST(figures.idle_within_s == static_cast<double>((ranks - 1) * 4), tt::tolerance(1e-6));
 }
@@ -153,12 +157,17 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
 BOOST_DATA_TEST_CASE(calibration_finds_the_rates_that_made_the_times, data::make({false, true}), overlaps) {
   Cluster base = instant(2), real = instant(2);
   base.efficiency.operation_overlaps = overlaps;
-  real.efficiency = {.basis = "assumed", .matmul = 0.8, .attention = 0.5, .convolution = 1, .memory = 0.25,
+  real.efficiency = {.basis = "assumed",
+                     .matmul = 0.8,
+                     .attention = 0.5,
+                     .convolution = 1,
+                     .memory = 0.25,
                      .operation_overlaps = overlaps};
   std::vector<TraceSet> sets;
   std::vector<double> device_s;  // of an operation
   for (int64_t frames : {4, 9, 17, 30}) {
-    sets.push_back({{{"dtype", "fp32"}}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
+    sets.push_back(
+        {{{"dtype", "fp32"}}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
     for (const RankTrace& rank : sets.back().ranks)
       for (const Event& e : rank.events)
         if (e.work.operations > 0)

@@ -11,8 +11,10 @@ using Kind = Event::Kind;
 namespace tt = boost::test_tools;
 
 Event compute(double begin, double end, int64_t block = 0) {
-  return {.kind = Kind::kCompute, .label = {.block = block, .step = 2, .first_layer = 0, .last_layer = 3},
-          .begin_s = begin, .end_s = end};
+  return {.kind = Kind::kCompute,
+          .label = {.block = block, .step = 2, .first_layer = 0, .last_layer = 3},
+          .begin_s = begin,
+          .end_s = end};
 }
 Event send(double begin, double end, int64_t to) {
   return {.kind = Kind::kSend, .peer = to, .bytes = 100, .begin_s = begin, .end_s = end};

@@ -34,8 +34,9 @@ Request wan_request(int64_t latent_frames, int64_t steps) {
   return request;
 }
 
-// FLOPs of a token in a layer that sees `keys` keys, by hand: query, key, value, output of self-attention, query and output of
-// cross-attention: 6 h x h products; two h x ffn products; scores and weighted values over the keys and 512 text tokens.
+// FLOPs of a token in a layer that sees `keys` keys, by hand: query, key, value, output of self-attention, query and
+// output of cross-attention: 6 h x h products; two h x ffn products; scores and weighted values over the keys and 512
+// text tokens.
 double token_flops(double keys) {
   const double h = 1536, ffn = 8960;
   return 2 * (6 * h * h + 2 * h * ffn) + 4 * h * (keys + 512);
@@ -49,7 +50,8 @@ BOOST_AUTO_TEST_CASE(work_of_wan_at_81_frames_is_the_hand_count) {
   BOOST_TEST(flops_of(traces) == 2 * 30 * tokens * token_flops(tokens), tt::tolerance(0.01));
 }
 
-// 32 blocks: 12 latent frames, 30 times 8, then 5; a window has 4 more before it, and 4 cached frames behind all but the last.
+// 32 blocks: 12 latent frames, 30 times 8, then 5; a window has 4 more before it, and 4 cached frames behind all but
+// the last.
 BOOST_AUTO_TEST_CASE(work_of_dualparal_at_1025_frames_is_the_hand_count) {
   const double frame = 1560, tokens = 257 * frame;
   const double first = 12 * frame * token_flops(16 * frame), middle = 12 * frame * token_flops(16 * frame),

@@ -12,7 +12,8 @@ using WeightMap = std::map<std::string, std::string>;
 
 const at::Tensor kA = randn({2, 3}, 1), kB = randn({4}, 2, at::kBFloat16), kC = randn({1}, 3);
 
-void write_index(const TempFolder& folder, const WeightMap& weight_map, const std::string& stem = "diffusion_pytorch_model") {
+void write_index(const TempFolder& folder, const WeightMap& weight_map,
+                 const std::string& stem = "diffusion_pytorch_model") {
   write_file(folder / (stem + ".safetensors.index.json"),
              nlohmann::json{{"metadata", {{"total_size", 1}}}, {"weight_map", weight_map}}.dump());
 }
@@ -65,13 +66,18 @@ struct BadIndex {
 std::ostream& operator<<(std::ostream& out, const BadIndex& bad) { return out << bad.what; }
 
 const std::vector<BadIndex> kBadIndices = {
-    {"missing shard", {{"a", "one.safetensors"}, {"b", "one.safetensors"}, {"c", "three.safetensors"}},
+    {"missing shard",
+     {{"a", "one.safetensors"}, {"b", "one.safetensors"}, {"c", "three.safetensors"}},
      {"three.safetensors", "No such file"}},
-    {"tensor missing in its shard", {{"a", "one.safetensors"}, {"b", "two.safetensors"}, {"c", "two.safetensors"}},
+    {"tensor missing in its shard",
+     {{"a", "one.safetensors"}, {"b", "two.safetensors"}, {"c", "two.safetensors"}},
      {"two.safetensors", "'b'", "missing"}},
-    {"surplus tensor in a shard", {{"a", "one.safetensors"}, {"c", "two.safetensors"}},
+    {"surplus tensor in a shard",
+     {{"a", "one.safetensors"}, {"c", "two.safetensors"}},
      {"one.safetensors", "'b'", "surplus"}},
-    {"shard in the folder above", {{"a", "../one.safetensors"}}, {"index.json", "'a'", "../one.safetensors", "outside"}},
+    {"shard in the folder above",
+     {{"a", "../one.safetensors"}},
+     {"index.json", "'a'", "../one.safetensors", "outside"}},
     {"shard in a folder below", {{"a", "below/one.safetensors"}}, {"'a'", "outside"}},
     {"absolute path of a shard", {{"a", "/etc/passwd"}}, {"'a'", "/etc/passwd", "outside"}},
     {"shard is the folder above", {{"a", ".."}}, {"expected a file"}},
@@ -86,7 +92,8 @@ BOOST_DATA_TEST_CASE(an_index_that_is_wrong_is_refused, data::make(kBadIndices),
 }
 
 BOOST_DATA_TEST_CASE(an_index_without_a_weight_map_is_refused,
-                     data::make({"", "{", "[]", "{}", R"({"weight_map": []})", R"({"weight_map": {"a": 1}})"}), content) {
+                     data::make({"", "{", "[]", "{}", R"({"weight_map": []})", R"({"weight_map": {"a": 1}})"}),
+                     content) {
   const TempFolder folder;
   write_shards(folder);
   write_file(folder / "model.safetensors.index.json", content);
@@ -95,7 +102,8 @@ BOOST_DATA_TEST_CASE(an_index_without_a_weight_map_is_refused,
 
 BOOST_AUTO_TEST_CASE(a_folder_without_weights_is_refused) {
   const TempFolder folder;
-  expect_error({folder.path().string(), "diffusion_pytorch_model.safetensors"}, [&] { Checkpoint checkpoint(folder.path()); });
+  expect_error({folder.path().string(), "diffusion_pytorch_model.safetensors"},
+               [&] { Checkpoint checkpoint(folder.path()); });
   expect_error({"absent", "no such folder"}, [&] { Checkpoint checkpoint(folder / "absent"); });
 }
 

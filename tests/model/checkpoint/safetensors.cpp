@@ -42,15 +42,22 @@ const std::vector<BadFile> kBadFiles = {
     {"header no UTF-8", file_bytes("{\"\xff\xfe\": 1}", 8), {"JSON"}},
     {"metadata no object", file_bytes(R"({"__metadata__": 3})", 0), {"__metadata__"}},
     {"entry no object", file_bytes(R"({"weight": 7})", 8), {"'weight'", "malformed"}},
-    {"entry without dtype", file_bytes(R"({"weight": {"shape": [2], "data_offsets": [0, 8]}})", 8), {"'weight'", "dtype"}},
-    {"entry without shape", file_bytes(R"({"weight": {"dtype": "F32", "data_offsets": [0, 8]}})", 8), {"'weight'", "shape"}},
-    {"entry without offsets", file_bytes(R"({"weight": {"dtype": "F32", "shape": [2]}})", 8), {"'weight'", "data_offsets"}},
+    {"entry without dtype",
+     file_bytes(R"({"weight": {"shape": [2], "data_offsets": [0, 8]}})", 8),
+     {"'weight'", "dtype"}},
+    {"entry without shape",
+     file_bytes(R"({"weight": {"dtype": "F32", "data_offsets": [0, 8]}})", 8),
+     {"'weight'", "shape"}},
+    {"entry without offsets",
+     file_bytes(R"({"weight": {"dtype": "F32", "shape": [2]}})", 8),
+     {"'weight'", "data_offsets"}},
     {"shape a number", file_bytes(one_tensor("F32", "2", "[0, 8]"), 8), {"'weight'"}},
     {"shape of texts", file_bytes(one_tensor("F32", R"(["2"])", "[0, 8]"), 8), {"'weight'", "shape"}},
     {"data truncated", file_bytes(one_tensor("F32", "[2, 3]", "[0, 24]"), 23), {"'weight'", "0..24", "23"}},
     {"offsets outside the file", file_bytes(one_tensor("F32", "[2]", "[8000, 8008]"), 8), {"'weight'", "8000..8008"}},
     {"offsets beyond all sense",
-     file_bytes(one_tensor("F32", "[2]", "[18446744073709551608, 18446744073709551615]"), 8), {"'weight'"}},
+     file_bytes(one_tensor("F32", "[2]", "[18446744073709551608, 18446744073709551615]"), 8),
+     {"'weight'"}},
     {"offsets negative", file_bytes(one_tensor("F32", "[2]", "[-8, 0]"), 8), {"'weight'", "data_offsets"}},
     {"offsets the wrong way round", file_bytes(one_tensor("F32", "[2]", "[8, 0]"), 8), {"'weight'", "data_offsets"}},
     {"three offsets", file_bytes(one_tensor("F32", "[2]", "[0, 4, 8]"), 8), {"'weight'", "data_offsets"}},
@@ -59,13 +66,16 @@ const std::vector<BadFile> kBadFiles = {
     {"more bytes than the shape", file_bytes(one_tensor("BF16", "[3]", "[0, 8]"), 8), {"'weight'", "6 bytes", "8"}},
     {"unknown dtype", file_bytes(one_tensor("F8_E4M3", "[8]", "[0, 8]"), 8), {"'weight'", "F8_E4M3"}},
     {"negative extent", file_bytes(one_tensor("F32", "[-2]", "[0, 8]"), 8), {"'weight'", "shape"}},
-    {"shape that overflows", file_bytes(one_tensor("F32", "[4294967296, 4294967296]", "[0, 0]"), 8), {"'weight'", "too many"}},
+    {"shape that overflows",
+     file_bytes(one_tensor("F32", "[4294967296, 4294967296]", "[0, 0]"), 8),
+     {"'weight'", "too many"}},
     {"extent that overflows", file_bytes(one_tensor("F32", "[9223372036854775808]", "[0, 0]"), 8), {"'weight'"}},
     {"extent past 64 bits", file_bytes(one_tensor("F32", "[18446744073709551618]", "[0, 8]"), 8), {"'weight'"}},
     {"zero times an overflow", file_bytes(one_tensor("F32", "[4294967296, 4294967296, 0]", "[0, 0]"), 8), {"'weight'"}},
     {"tensors overlap",
      file_bytes(R"({"first": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-                    "second": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}})", 12),
+                    "second": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}})",
+                12),
      {"'first'", "'second'", "overlap"}},
 };
 
@@ -75,7 +85,8 @@ BOOST_AUTO_TEST_SUITE(model_safetensors)
 
 BOOST_DATA_TEST_CASE(tensors_come_back_as_written,
                      data::make({at::kFloat, at::kBFloat16, at::kHalf, at::kDouble, at::kLong, at::kInt, at::kShort,
-                                 at::kChar, at::kByte, at::kBool}), dtype) {
+                                 at::kChar, at::kByte, at::kBool}),
+                     dtype) {
   const TempFolder folder;
   const at::Tensor numbers = (randn({3, 5, 7}, 1) * 40).abs().to(dtype);
   const std::map<std::string, at::Tensor> written = {{"all", numbers},
@@ -93,7 +104,8 @@ BOOST_DATA_TEST_CASE(tensors_come_back_as_written,
 
 BOOST_AUTO_TEST_CASE(metadata_and_odd_names_come_back) {
   const TempFolder folder;
-  const std::map<std::string, std::string> metadata = {{"prompt", "a \"quoted\" line\nand \xe4\xbd\xa0\xe5\xa5\xbd"}, {"empty", ""}};
+  const std::map<std::string, std::string> metadata = {{"prompt", "a \"quoted\" line\nand \xe4\xbd\xa0\xe5\xa5\xbd"},
+                                                       {"empty", ""}};
   write_safetensors(folder / "t.safetensors", {{"a.b/c \"d\"", at::ones({2})}}, metadata);
   const auto file = SafetensorsFile::open(folder / "t.safetensors");
   BOOST_TEST((file->metadata() == metadata));
@@ -159,7 +171,9 @@ BOOST_AUTO_TEST_CASE(a_wanted_tensor_is_checked) {
   write_safetensors(file, {{"noise", randn({1, 16, 3}, 5)}, {"ids", at::ones({2}, at::kLong)}});
   BOOST_TEST(read_tensor(file, "noise", {1, 16, -1}).size(2) == 3);
   expect_error({"noise.safetensors", "'latents'", "noise", "ids"}, [&] { read_tensor(file, "latents", {-1}); });
-  expect_error({"noise.safetensors", "'noise'", "[1, 8, -1]", "[1, 16, 3]"}, [&] { read_tensor(file, "noise", {1, 8, -1}); });
+  expect_error({"noise.safetensors", "'noise'", "[1, 8, -1]", "[1, 16, 3]"}, [&] {
+    read_tensor(file, "noise", {1, 8, -1});
+  });
   expect_error({"'noise'", "[1, 16]"}, [&] { read_tensor(file, "noise", {1, 16}); });
   expect_error({"'ids'", "floating point"}, [&] { read_tensor(file, "ids", {2}); });
 }

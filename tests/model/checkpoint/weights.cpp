@@ -40,8 +40,8 @@ std::vector<at::Tensor> some_random(uint64_t seed, at::ScalarType dtype = at::kF
 
 BOOST_AUTO_TEST_SUITE(model_weights)
 
-BOOST_DATA_TEST_CASE(a_checkpoints_numbers_arrive_in_the_wanted_dtype, data::make(kFloating) * data::make(kFloating), stored,
-                     wanted) {
+BOOST_DATA_TEST_CASE(a_checkpoints_numbers_arrive_in_the_wanted_dtype, data::make(kFloating) * data::make(kFloating),
+                     stored, wanted) {
   const at::Tensor a = randn({3, 5}, 1, stored), b = randn({4}, 2, stored);
   const Stored part({{"a", a}, {"b", b}}, wanted);
   BOOST_TEST(identical(part.source->read("a", {3, 5}), a.to(wanted)));
@@ -110,7 +110,8 @@ BOOST_AUTO_TEST_CASE(a_transformer_is_checked_whole_whatever_is_held) {
   auto tensors = recording.tensors;
   BOOST_CHECK_NO_THROW(load(Stored(tensors), {1, 2}));
   BOOST_CHECK_NO_THROW(load(Stored(tensors), {0, 5}));
-  for (const char* name : {"blocks.4.attn1.to_k.weight", "patch_embedding.bias", "proj_out.weight", "scale_shift_table"}) {
+  for (const char* name :
+       {"blocks.4.attn1.to_k.weight", "patch_embedding.bias", "proj_out.weight", "scale_shift_table"}) {
     auto wrong = tensors;
     wrong[name] = at::ones({7, 7});
     expect_error({std::string("'") + name + "'", "[7, 7]"}, [&] { load(Stored(wrong), {1, 2}); });

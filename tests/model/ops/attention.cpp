@@ -57,7 +57,8 @@ BOOST_AUTO_TEST_CASE(a_bias_moves_weight_between_parts) {
 BOOST_AUTO_TEST_CASE(bf16_parts_are_merged_in_fp32) {
   const Inputs in;
   const auto narrow = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
-  const at::Tensor whole = softmax_attention(narrow(in.query), narrow(in.key), narrow(in.value), at::zeros({53}, at::kDouble));
+  const at::Tensor whole =
+      softmax_attention(narrow(in.query), narrow(in.key), narrow(in.value), at::zeros({53}, at::kDouble));
   PartialAttention attention;
   for (int64_t i = 0; i < 53; i += 5)
     attention.add(narrow(in.query), narrow(in.key).slice(1, i, std::min<int64_t>(53, i + 5)),

@@ -14,15 +14,16 @@ struct OpCase {
   double tolerance;  // of the largest number
 };
 std::ostream& operator<<(std::ostream& out, const OpCase& c) {
-  return out << c10::toString(c.dtype) << " [" << c.batch << ", " << c.tokens << ", " << c.heads << " x " << c.head_dim << "]";
+  return out << c10::toString(c.dtype) << " [" << c.batch << ", " << c.tokens << ", " << c.heads << " x " << c.head_dim
+             << "]";
 }
 
 // fp32: sums in another order. bf16: both sides compute in fp32 and round once, so at most one unit in the last
 // place (2^-8) apart where the fp32 values fall on two sides of a border.
 constexpr double kFp32 = 2e-6, kBf16 = 1.0 / 256;
 const std::vector<OpCase> kCases = {
-    {at::kFloat, 1, 1, 1, 2, kFp32},      {at::kFloat, 2, 7, 3, 10, kFp32},   {at::kFloat, 1, 131, 5, 26, kFp32},
-    {at::kFloat, 3, 33, 1, 6, kFp32},     {at::kBFloat16, 1, 1, 1, 2, kBf16}, {at::kBFloat16, 2, 7, 3, 10, kBf16},
+    {at::kFloat, 1, 1, 1, 2, kFp32},       {at::kFloat, 2, 7, 3, 10, kFp32},       {at::kFloat, 1, 131, 5, 26, kFp32},
+    {at::kFloat, 3, 33, 1, 6, kFp32},      {at::kBFloat16, 1, 1, 1, 2, kBf16},     {at::kBFloat16, 2, 7, 3, 10, kBf16},
     {at::kBFloat16, 1, 131, 5, 26, kBf16}, {at::kBFloat16, 2, 1001, 7, 18, kBf16},
 };
 
@@ -91,7 +92,8 @@ BOOST_AUTO_TEST_CASE(kernels_touch_their_own_slice_only) {
 
 BOOST_AUTO_TEST_CASE(narrowing_rounds_as_aten_does) {
   // y = 0: the kernel widens and narrows every number, also the odd ones.
-  at::Tensor x = at::tensor({0.0f, -0.0f, 1e-40f, 3.3e38f, -3.3e38f, 1.00390625f}, at::kFloat).to(at::kBFloat16).view({1, 1, 6});
+  at::Tensor x =
+      at::tensor({0.0f, -0.0f, 1e-40f, 3.3e38f, -3.3e38f, 1.00390625f}, at::kFloat).to(at::kBFloat16).view({1, 1, 6});
   at::Tensor sum = x.clone();
   const at::Tensor y = at::tensor({1.0f, 1.0f, 0.0f, 3.3e38f, -3.3e38f, 0.00390625f}).to(at::kBFloat16).view({1, 1, 6});
   const at::Tensor expected = (x.to(at::kFloat) + y.to(at::kFloat)).to(at::kBFloat16);

@@ -46,8 +46,8 @@ BOOST_AUTO_TEST_CASE(scores_depend_on_relative_positions_alone) {
   const at::Tensor here = scores(query, key, rotary.table(grid, 0, at::kCPU));
   BOOST_TEST(relative_error(scores(query, key, rotary.table(grid, 500, at::kCPU)), here) < 1e-5);
   // The same query and key one step apart along each axis: the three distances are told apart.
-  const at::Tensor same = scores(query.select(1, 0).unsqueeze(1).expand_as(query), key.select(1, 0).unsqueeze(1).expand_as(key),
-                                 rotary.table(grid, 0, at::kCPU));
+  const at::Tensor same = scores(query.select(1, 0).unsqueeze(1).expand_as(query),
+                                 key.select(1, 0).unsqueeze(1).expand_as(key), rotary.table(grid, 0, at::kCPU));
   const auto token = [&](int64_t f, int64_t h, int64_t w) { return (f * grid.height + h) * grid.width + w; };
   const double frame = same[token(1, 1, 1)][token(0, 1, 1)].item<double>();
   const double row = same[token(1, 1, 1)][token(1, 0, 1)].item<double>();

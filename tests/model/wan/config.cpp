@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/sampling/scheduler_config.h"
 #include "model/wan/config.h"
+#include "model/sampling/scheduler_config.h"
 
 #include "base/json.h"
 #include "model/checkpoint/config_reader.h"
@@ -155,11 +155,11 @@ const std::vector<Change> kRefused = {
 // Keys without which there is no model.
 const std::vector<Change> kRequired = [] {
   std::vector<Change> keys;
-  for (const char* key : {"patch_size", "num_attention_heads", "attention_head_dim", "in_channels", "text_dim", "freq_dim",
-                          "ffn_dim", "num_layers"})
+  for (const char* key : {"patch_size", "num_attention_heads", "attention_head_dim", "in_channels", "text_dim",
+                          "freq_dim", "ffn_dim", "num_layers"})
     keys.push_back({kTransformer, key, kRemoved});
-  for (const char* key : {"base_dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean",
-                          "latents_std"})
+  for (const char* key :
+       {"base_dim", "z_dim", "dim_mult", "num_res_blocks", "temperal_downsample", "latents_mean", "latents_std"})
     keys.push_back({kVae, key, kRemoved});
   for (const char* key : {"d_model", "d_kv", "d_ff", "num_layers", "num_heads", "vocab_size"})
     keys.push_back({kTextEncoder, key, kRemoved});
@@ -198,11 +198,12 @@ BOOST_DATA_TEST_CASE(the_published_models_are_read_as_published, data::make(kPub
   BOOST_TEST(vae.dim_mult == (std::vector<int64_t>{1, 2, 4, 4}), tt::per_element());
   BOOST_TEST(vae.num_res_blocks == 2);
   BOOST_TEST((vae.temporal_downsample == std::vector<bool>{false, true, true}));
-  BOOST_TEST(vae.latents_mean == (std::vector<double>{-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
-                                                      0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921}),
-             tt::per_element());
-  BOOST_TEST(vae.latents_std == (std::vector<double>{2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687,
-                                                     2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160}),
+  BOOST_TEST(
+      vae.latents_mean == (std::vector<double>{-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
+                                               0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921}),
+      tt::per_element());
+  BOOST_TEST(vae.latents_std == (std::vector<double>{2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
+                                                     3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160}),
              tt::per_element());
   BOOST_TEST(vae.spatial_stride() == 8);
   BOOST_TEST(vae.temporal_stride() == 4);
@@ -266,14 +267,15 @@ BOOST_AUTO_TEST_CASE(what_may_be_left_out_has_the_libraries_defaults) {
     write_file(folder / "c.json", config.dump());
     return folder / "c.json";
   };
-  const auto transformer =
-      read_transformer_config(write(kTransformer, {"out_channels", "cross_attn_norm", "eps", "rope_max_seq_len", "qk_norm"}));
+  const auto transformer = read_transformer_config(
+      write(kTransformer, {"out_channels", "cross_attn_norm", "eps", "rope_max_seq_len", "qk_norm"}));
   BOOST_TEST(transformer.out_channels == 16);
   BOOST_TEST(transformer.cross_attn_norm);
   BOOST_TEST(transformer.eps == 1e-6);
   BOOST_TEST(transformer.rope_max_seq_len == 1024);
-  const auto scheduler = read_scheduler_config(write(
-      kScheduler, {"flow_shift", "solver_order", "solver_type", "lower_order_final", "disable_corrector", "num_train_timesteps"}));
+  const auto scheduler =
+      read_scheduler_config(write(kScheduler, {"flow_shift", "solver_order", "solver_type", "lower_order_final",
+                                               "disable_corrector", "num_train_timesteps"}));
   BOOST_TEST(scheduler.flow_shift == 1.0);
   BOOST_TEST(scheduler.solver_order == 2);
   BOOST_TEST(scheduler.solver_type == "bh2");
@@ -291,7 +293,8 @@ BOOST_AUTO_TEST_CASE(values_other_than_the_published_are_read) {
   BOOST_TEST(transformer.rope_max_seq_len == 64);
 
   config = published(kScheduler);
-  config.update({{"solver_order", 3}, {"solver_type", "bh1"}, {"lower_order_final", false}, {"disable_corrector", {0, 2}}});
+  config.update(
+      {{"solver_order", 3}, {"solver_type", "bh1"}, {"lower_order_final", false}, {"disable_corrector", {0, 2}}});
   write_file(folder / "s.json", config.dump());
   const auto unipc = read_scheduler_config(folder / "s.json");
   BOOST_TEST(unipc.solver_order == 3);
@@ -299,7 +302,8 @@ BOOST_AUTO_TEST_CASE(values_other_than_the_published_are_read) {
   BOOST_TEST(!unipc.lower_order_final);
   BOOST_TEST(unipc.disable_corrector == (std::vector<int64_t>{0, 2}), tt::per_element());
 
-  write_file(folder / "e.json", R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0, "base_shift": 0.5})");
+  write_file(folder / "e.json",
+             R"({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0, "base_shift": 0.5})");
   const auto euler = read_scheduler_config(folder / "e.json");
   BOOST_TEST(euler.class_name == "FlowMatchEulerDiscreteScheduler");
   BOOST_TEST(euler.flow_shift == 7.0);
@@ -320,7 +324,8 @@ BOOST_AUTO_TEST_CASE(parts_that_do_not_fit_together_are_refused) {
 }
 
 BOOST_DATA_TEST_CASE(latents_hold_the_frames,
-                     data::make({1, 2, 5, 6, 9, 80, 81, 82}) ^ data::make({1, 2, 2, 3, 3, 21, 21, 22}), frames, latents) {
+                     data::make({1, 2, 5, 6, 9, 80, 81, 82}) ^ data::make({1, 2, 2, 3, 3, 21, 21, 22}), frames,
+                     latents) {
   BOOST_TEST(VaeConfig().geometry().latent_frames(frames) == latents);
 }
 

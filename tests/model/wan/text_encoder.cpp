@@ -33,14 +33,17 @@ struct Plain {
   TextEncoderConfig config = tiny_text_encoder();
   LargeWeights weights;
 
-  at::Tensor weight(const std::string& name, at::IntArrayRef shape) { return weights.read(name, shape).to(at::kDouble); }
+  at::Tensor weight(const std::string& name, at::IntArrayRef shape) {
+    return weights.read(name, shape).to(at::kDouble);
+  }
   at::Tensor norm(const at::Tensor& x, const std::string& name) {
     return x / (x.square().mean(-1, true) + config.layer_norm_epsilon).sqrt() * weight(name, {config.d_model});
   }
   // 8 buckets: half for each direction; distances 0 and 1 of their own, then up to 20 in two steps of the logarithm.
   static int64_t bucket(int64_t key_minus_query) {
     const int64_t distance = std::abs(key_minus_query);
-    const int64_t far = distance < std::sqrt(2.0 * 20) ? 2 : 3;  // the middle between 2 and 20, on the logarithm's scale
+    const int64_t far =
+        distance < std::sqrt(2.0 * 20) ? 2 : 3;  // the middle between 2 and 20, on the logarithm's scale
     return (distance < 2 ? distance : far) + (key_minus_query > 0 ? 4 : 0);
   }
   at::Tensor encode(const std::vector<int64_t>& ids) {
@@ -51,7 +54,9 @@ struct Plain {
       const std::string block = "encoder.block." + std::to_string(i) + ".", self = block + "layer.0.SelfAttention.";
       const std::string dense = block + "layer.1.DenseReluDense.";
       const at::Tensor normed = norm(x, block + "layer.0.layer_norm.weight");
-      const auto project = [&](const std::string& name) { return normed.matmul(weight(self + name, {inner, config.d_model}).t()); };
+      const auto project = [&](const std::string& name) {
+        return normed.matmul(weight(self + name, {inner, config.d_model}).t());
+      };
       const at::Tensor q = project("q.weight"), k = project("k.weight"), v = project("v.weight");
       const at::Tensor bias = weight(self + "relative_attention_bias.weight", {8, config.num_heads});
       std::vector<at::Tensor> heads;
@@ -64,7 +69,8 @@ struct Plain {
       }
       x = x + at::cat(heads, 1).matmul(weight(self + "o.weight", {config.d_model, inner}).t());
       const at::Tensor wide = norm(x, block + "layer.1.layer_norm.weight");
-      const at::Tensor gate = at::gelu(wide.matmul(weight(dense + "wi_0.weight", {config.d_ff, config.d_model}).t()), "tanh");
+      const at::Tensor gate =
+          at::gelu(wide.matmul(weight(dense + "wi_0.weight", {config.d_ff, config.d_model}).t()), "tanh");
       const at::Tensor up = wide.matmul(weight(dense + "wi_1.weight", {config.d_ff, config.d_model}).t());
       x = x + (gate * up).matmul(weight(dense + "wo.weight", {config.d_model, config.d_ff}).t());
     }

@@ -75,15 +75,18 @@ BOOST_AUTO_TEST_CASE(the_longest_prompt_is_512_tokens_unless_the_model_says_less
 
 BOOST_AUTO_TEST_CASE(a_config_that_is_wrong_is_refused) {
   expect_error({"tokenizer_config.json", "JSON"}, [] { with_config("{"); });
-  expect_error({"tokenizer_config.json", "'model_max_length'", "positive"}, [] { with_config(R"({"model_max_length": 0})"); });
+  expect_error({"tokenizer_config.json", "'model_max_length'", "positive"},
+               [] { with_config(R"({"model_max_length": 0})"); });
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_without_a_vocabulary_is_refused) {
   const TempFolder folder;
-  expect_error({(folder / "absent/spiece.model").string(), "no such file"}, [&] { Tokenizer tokenizer(folder / "absent"); });
+  expect_error({(folder / "absent/spiece.model").string(), "no such file"},
+               [&] { Tokenizer tokenizer(folder / "absent"); });
   expect_error({(folder / "spiece.model").string(), "no such file"}, [&] { Tokenizer tokenizer(folder.path()); });
   write_file(folder / "spiece.model", "no vocabulary");
-  expect_error({(folder / "spiece.model").string(), "not a sentencepiece model"}, [&] { Tokenizer tokenizer(folder.path()); });
+  expect_error({(folder / "spiece.model").string(), "not a sentencepiece model"},
+               [&] { Tokenizer tokenizer(folder.path()); });
 }
 
 BOOST_AUTO_TEST_CASE(other_encodings_are_refused) {

@@ -7,8 +7,8 @@ namespace dualparal::testing {
 
 BOOST_AUTO_TEST_SUITE(partition_of_layers)
 
-BOOST_DATA_TEST_CASE(every_layer_once_and_as_even_as_can_be, data::make({1, 5, 8, 9, 30, 40}) * data::make({1, 2, 3, 4, 8}),
-                     layers, ranks) {
+BOOST_DATA_TEST_CASE(every_layer_once_and_as_even_as_can_be,
+                     data::make({1, 5, 8, 9, 30, 40}) * data::make({1, 2, 3, 4, 8}), layers, ranks) {
   auto config = tiny_transformer();
   config.num_layers = layers;
   if (ranks > layers) return expect_error<UsageError>({"cannot be split"}, [&] { partition(config, ranks); });

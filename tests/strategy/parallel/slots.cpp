@@ -9,7 +9,8 @@
 namespace dualparal::testing {
 namespace {
 
-SlotCount slots_of(const StrategyEntry& entry, const OptionValues& given, int64_t frames, int64_t steps, int64_t ranks) {
+SlotCount slots_of(const StrategyEntry& entry, const OptionValues& given, int64_t frames, int64_t steps,
+                   int64_t ranks) {
   return *plan_of(entry, given, ranks_request(frames, steps), ranks, with_layers(ranks)).slots;
 }
 

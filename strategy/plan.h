@@ -44,13 +44,13 @@ struct Traffic {
 };
 
 struct StrategyPlan {
-  std::vector<TransformerParts> parts;  ///< by rank: the layers that it holds
+  std::vector<TransformerParts> parts = {};  ///< by rank: the layers that it holds
   /// Tokens whose keys and values one layer's self-attention holds on a rank at a time, at most (of all guidance
   /// halves: a rank that computes one half of two holds half of them).
   double key_value_tokens = 0;
-  std::vector<Traffic> traffic;       ///< nothing else may be sent while denoising
-  std::vector<int64_t> block_starts;  ///< latent frames at which blocks or clips begin, but for 0; none: one piece
-  std::optional<SlotCount> slots;     ///< idle slots to expect of a pipeline of ranks; none: it is no pipeline
+  std::vector<Traffic> traffic = {};       ///< nothing else may be sent while denoising
+  std::vector<int64_t> block_starts = {};  ///< latent frames at which blocks or clips begin, but for 0; none: one piece
+  std::optional<SlotCount> slots = {};     ///< idle slots to expect of a pipeline of ranks; none: it is no pipeline
 
   /// Every link that any rank sends over, each once, in the same order on all ranks: Communicator::connect gets them
   /// before the clock starts.

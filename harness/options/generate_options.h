@@ -15,43 +15,61 @@ class Validator;
 
 namespace dualparal {
 
-struct GenerateOptions {
-  std::string model;  ///< empty: the embedded model
+struct ModelOptions {
+  std::string dir;  ///< checkpoint folder; empty: the embedded model
   bool random_weights = false;
-  std::string strategy = "single";
-  OptionValues strategy_options;  ///< as given, not yet resolved
-  int64_t nproc = 1;
-  std::string mode = "run";
-  int64_t world_size = 1;  ///< ranks of an emulated or traced run
+  std::string dtype = "fp32";  ///< of transformer and text encoder
+  std::string vae_dtype = "fp32";
   std::string device = "cpu";
+  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+};
+
+struct RunOptions {
+  std::string strategy = "single";
+  OptionValues strategy_options;  ///< as given until resolved
+  std::string mode = "run";
+  int64_t nproc = 1;
+  int64_t world_size = 1;  ///< ranks of an emulated or traced run
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
-  std::string dtype = "fp32";
-  std::string vae_dtype = "fp32";
-  int64_t threads = 0;  ///< 0: LibTorch's default
+  std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
+  bool quiet = false;
+};
 
-  std::optional<std::string> prompt;
-  std::optional<std::string> negative_prompt;
-  std::string prompt_embeds;
+// In the next two, empty is what the checkpoint says (generation_defaults.json, scheduler_config.json), else Wan 2.1's
+// own values.
+struct VideoOptions {
+  std::optional<std::string> prompt, negative_prompt;
+  std::string prompt_embeds;  ///< safetensors file, instead of the prompts
+  std::optional<int64_t> frames, height, width, fps;
+};
 
-  // Empty: what the checkpoint says (generation_defaults.json, scheduler_config.json), else Wan 2.1's own values.
-  std::optional<int64_t> frames, height, width, fps, steps;
+struct SamplingOptions {
+  std::optional<int64_t> steps;
   std::optional<double> guidance_scale, flow_shift;
   std::string sampler;
   uint64_t seed = 0;
-  std::string initial_noise;
+  std::string initial_noise;  ///< safetensors file, instead of the seed
+};
 
-  std::string output;       ///< mp4
+struct OutputOptions {
+  std::string video;        ///< mp4
   std::string save_frames;  ///< folder for PNG files
   std::string save_latents, save_noise, save_prompt_embeds;
   std::string reference_latents;
   bool no_decode = false;
   bool no_quality = false;
-  std::string result;
-  std::string timeline;                 ///< Chrome trace
-  std::string traces;                   ///< folder for the ranks' traces
-  std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
-  bool quiet = false;
+  std::string result;    ///< file to which the result line is appended
+  std::string timeline;  ///< Chrome trace
+  std::string traces;    ///< folder for the ranks' traces
+};
+
+struct GenerateOptions {
+  ModelOptions model;
+  RunOptions run;
+  VideoOptions video;
+  SamplingOptions sampling;
+  OutputOptions output;
 };
 
 /// For flags: a whole number from 1.

@@ -12,18 +12,18 @@ nlohmann::ordered_json result_header(const GenerateOptions& o, const std::string
   return {{"schema", kResultSchema},
           {"kind", "measured"},
           {"experiment", nullptr},
-          {"strategy", o.strategy},
-          {"options", o.strategy_options},
+          {"strategy", o.run.strategy},
+          {"options", o.run.strategy_options},
           {"world_size", world_size},
           {"model", model_name},
-          {"device", o.device},
-          {"dtype", o.dtype},
-          {"frames", *o.frames},
+          {"device", o.model.device},
+          {"dtype", o.model.dtype},
+          {"frames", *o.video.frames},
           {"latent_frames", latent_frames},
-          {"height", *o.height},
-          {"width", *o.width},
-          {"steps", *o.steps},
-          {"seed", o.seed}};
+          {"height", *o.video.height},
+          {"width", *o.video.width},
+          {"steps", *o.sampling.steps},
+          {"seed", o.sampling.seed}};
 }
 
 std::vector<nlohmann::ordered_json> read_results(const fs::path& file) {

@@ -23,8 +23,8 @@ namespace {
 
 // The device that ranks compute on; for shapes alone, told which device's kernels are meant.
 at::Device compute_device(const GenerateOptions& options) {
-  if (options.mode == "emulate") return parse_device(options.device);
-  set_traced_device(named_device(options.device).type());
+  if (options.run.mode == "emulate") return parse_device(options.model.device);
+  set_traced_device(named_device(options.model.device).type());
   count_meta_memory();
   register_meta_kernels();
   return at::kMeta;
@@ -35,7 +35,7 @@ at::Device compute_device(const GenerateOptions& options) {
 void set_prompt(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
   const std::vector<int64_t> shape{1, model.text_tokens(), model.transformer_config().text_dim};
   PromptEmbeds embeds;
-  if (!options.prompt_embeds.empty())
+  if (!options.video.prompt_embeds.empty())
     embeds = read_prompt_embeds(options, shape[2]);
   else
     embeds.prompt = device.is_meta() ? at::empty(shape, at::TensorOptions().device(device))
@@ -52,13 +52,13 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
 
 nlohmann::ordered_json emulate(const GenerateOptions& options) {
   const c10::InferenceMode inference;
-  const bool shapes_only = options.mode == "trace";
+  const bool shapes_only = options.run.mode == "trace";
   const at::Device device = compute_device(options);
-  if (options.threads > 0) at::set_num_threads(static_cast<int>(options.threads));
+  if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
   const Stopwatch total;
-  const WanModel model(options.model, options.random_weights);
-  const auto strategy = find_strategy(options.strategy).make(options.strategy_options);
-  const Placement placement{device, parse_dtype(options.dtype)};
+  const WanModel model(options.model.dir, options.model.random_weights);
+  const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
+  const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
   if (shapes_only)  // noise without memory
@@ -66,14 +66,14 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
         at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
             .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
 
-  const int64_t world_size = options.world_size;
+  const int64_t world_size = options.run.world_size;
   std::vector<RankTrace> traces;
   double load_s = 0;
   for (int64_t rank = 0; rank < world_size; ++rank) {
     Recorder recorder(device);
     const auto comm = emulated_communicator(rank, world_size);
     const auto title =
-        fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.strategy, rank, world_size);
+        fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.run.strategy, rank, world_size);
     NullSink nowhere;
     try {
       RankResult result =
@@ -103,7 +103,7 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   record["config"] = to_json(options);
   record["config_hash"] = text_hash(record["config"].dump());
   record["provenance"] = provenance(shapes_only ? at::Device(at::kCPU) : device);
-  if (!options.traces.empty()) write_traces(options.traces, traces, record);
+  if (!options.output.traces.empty()) write_traces(options.output.traces, traces, record);
   return record;
 }
 

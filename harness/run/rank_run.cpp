@@ -33,23 +33,23 @@ class NotingSink final : public LatentsSink {
 
 Request make_request(const GenerateOptions& options, const WanModel& model) {
   Request request;
-  request.latent_frames = model.geometry().latent_frames(*options.frames);
-  request.latent_height = *options.height / model.vae_config().spatial_stride();
-  request.latent_width = *options.width / model.vae_config().spatial_stride();
+  request.latent_frames = model.geometry().latent_frames(*options.video.frames);
+  request.latent_height = *options.video.height / model.vae_config().spatial_stride();
+  request.latent_width = *options.video.width / model.vae_config().spatial_stride();
   request.channels = model.transformer_config().in_channels;
   request.scheduler = model.scheduler_config();
-  request.scheduler.flow_shift = *options.flow_shift;
-  request.sampler = parse_sampler(options.sampler);
-  request.num_inference_steps = *options.steps;
-  request.guidance_scale = *options.guidance_scale;
-  request.seed = options.seed;
-  if (!options.initial_noise.empty()) {
-    request.initial_noise = read_tensor(options.initial_noise, "noise",
+  request.scheduler.flow_shift = *options.sampling.flow_shift;
+  request.sampler = parse_sampler(options.sampling.sampler);
+  request.num_inference_steps = *options.sampling.steps;
+  request.guidance_scale = *options.sampling.guidance_scale;
+  request.seed = options.sampling.seed;
+  if (!options.sampling.initial_noise.empty()) {
+    request.initial_noise = read_tensor(options.sampling.initial_noise, "noise",
                                         {1, request.channels, -1, request.latent_height, request.latent_width})
                                 .to(at::kFloat);
     check(request.initial_noise.size(2) >= request.latent_frames,
-          "--initial-noise {}: {} latent frames, expected at least {} for {} video frames", options.initial_noise,
-          request.initial_noise.size(2), request.latent_frames, *options.frames);
+          "--initial-noise {}: {} latent frames, expected at least {} for {} video frames",
+          options.sampling.initial_noise, request.initial_noise.size(2), request.latent_frames, *options.video.frames);
   }
   return request;
 }
@@ -60,9 +60,9 @@ Workload workload_of(const Request& request, const WanModel& model, at::ScalarTy
 
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
   const std::vector<int64_t> shape{1, -1, text_dim};
-  PromptEmbeds embeds{read_tensor(options.prompt_embeds, "prompt_embeds", shape), {}};
-  if (*options.guidance_scale > 1)
-    embeds.negative = read_tensor(options.prompt_embeds, "negative_prompt_embeds", shape);
+  PromptEmbeds embeds{read_tensor(options.video.prompt_embeds, "prompt_embeds", shape), {}};
+  if (*options.sampling.guidance_scale > 1)
+    embeds.negative = read_tensor(options.video.prompt_embeds, "negative_prompt_embeds", shape);
   return embeds;
 }
 
@@ -79,9 +79,9 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
 
   const auto warm_up = [&](Communicator& with) {
     recorder.set_phase("warming up");
-    const NvtxRange range("{}: warm-up, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
+    const NvtxRange range("{}: warm-up, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Request warmup = request;
-    warmup.num_inference_steps = std::min(*run.options.warmup_steps, request.num_inference_steps);
+    warmup.num_inference_steps = std::min(*run.options.run.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
     run.strategy.denoise({warmup, *transformer, with, recorder, nowhere});
     synchronize(device);
@@ -89,11 +89,11 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   };
   // First without the others: a receive of NCCL's that waits on the GPU would hold up the loading of a kernel, or the
   // allocator, which the rank needs to send what the others wait for.
-  if (*run.options.warmup_steps > 0 && run.options.backend == "nccl" && comm.world_size() > 1)
+  if (*run.options.run.warmup_steps > 0 && run.options.run.backend == "nccl" && comm.world_size() > 1)
     warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
   recorder.set_phase("connecting to other ranks");
   comm.connect(plan.links());
-  if (*run.options.warmup_steps > 0) warm_up(comm);
+  if (*run.options.run.warmup_steps > 0) warm_up(comm);
 
   recorder.set_phase("waiting for all ranks to be ready");
   comm.barrier();
@@ -106,8 +106,8 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   RankTrace& trace = result.trace;
   trace.begin_s = event_clock();
   {
-    const NvtxRange range("{}: denoise, rank {} of {}", run.options.strategy, comm.rank(), comm.world_size());
-    Progress progress(run.title, "step", run.options.quiet || !run.shows_progress);
+    const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
+    Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
     run.strategy.denoise({request, *transformer, comm, recorder, noting,
                           [&](int64_t done, int64_t all) { progress.update(done, all); }});
     synchronize(device);

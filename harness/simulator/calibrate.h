@@ -23,9 +23,6 @@ struct Calibration {
 /// times or no work (`--traces` of a run notes both).
 Calibration calibrate(const std::vector<TraceSet>& traces, const Cluster& base);
 
-/// The cluster as a YAML file that read_cluster() reads.
-std::string cluster_yaml(const Cluster& cluster);
-
 struct CalibrateOptions {
   std::vector<std::filesystem::path> traces;
   std::filesystem::path cluster, output;

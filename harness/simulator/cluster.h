@@ -53,4 +53,7 @@ struct Cluster {
 /// Error that names file, line and key for what is missing, unknown or impossible.
 Cluster read_cluster(const std::filesystem::path& file);
 
+/// The cluster as a YAML file that read_cluster() reads.
+std::string cluster_yaml(const Cluster& cluster);
+
 }  // namespace dualparal

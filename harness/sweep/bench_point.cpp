@@ -41,7 +41,9 @@ GenerateOptions options_of(const Point& point) {
 // By the VAE of the model; 0 if its configuration cannot be read.
 int64_t latent_frames_of(const GenerateOptions& options) {
   try {
-    return read_vae_config(fs::path(options.model) / "vae" / "config.json").geometry().latent_frames(*options.frames);
+    return read_vae_config(fs::path(options.model.dir) / "vae" / "config.json")
+        .geometry()
+        .latent_frames(*options.video.frames);
   } catch (const std::exception&) {
     return 0;
   }
@@ -84,25 +86,25 @@ std::vector<std::string> flag_arguments(const Flags& flags) {
 
 nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error) {
   GenerateOptions options = options_of(point);
-  options.strategy = point.flags.at("strategy");
-  const bool resolved = options.frames && options.height && options.width && options.steps;
-  for (auto* number : {&options.frames, &options.height, &options.width, &options.steps})
+  options.run.strategy = point.flags.at("strategy");
+  const bool resolved = options.video.frames && options.video.height && options.video.width && options.sampling.steps;
+  for (auto* number : {&options.video.frames, &options.video.height, &options.video.width, &options.sampling.steps})
     if (!*number) *number = 0;
-  auto record = result_header(options, fs::path(options.model).filename().string(),
-                              resolved && *options.frames > 0 ? latent_frames_of(options) : 0,
-                              options.mode == "run" ? options.nproc : options.world_size);
+  auto record = result_header(options, fs::path(options.model.dir).filename().string(),
+                              resolved && *options.video.frames > 0 ? latent_frames_of(options) : 0,
+                              options.run.mode == "run" ? options.run.nproc : options.run.world_size);
   if (!resolved)  // the model's own values are not known; zeros would be wrong
     for (const char* name : {"frames", "latent_frames", "height", "width", "steps"})
       if (record[name] == 0) record[name] = nullptr;
   if (!point.cluster.empty()) record["cluster"] = {{"name", point.cluster.stem().string()}};
-  record["kind"] = !point.cluster.empty()      ? "simulated"
-                   : options.mode == "emulate" ? "emulated"
-                   : options.mode == "trace"   ? "traced"
-                                               : "measured";
+  record["kind"] = !point.cluster.empty()          ? "simulated"
+                   : options.run.mode == "emulate" ? "emulated"
+                   : options.run.mode == "trace"   ? "traced"
+                                                   : "measured";
   record["status"] = status;
   record["error"] = error;
   record["config"] = point.flags;
-  if (options.prompt) record["config"]["prompt"] = *options.prompt;
+  if (options.video.prompt) record["config"]["prompt"] = *options.video.prompt;
   record["provenance"] = provenance(at::kCPU);
   return record;
 }

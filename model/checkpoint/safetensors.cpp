@@ -48,6 +48,46 @@ std::optional<size_t> byte_count(const std::vector<int64_t>& shape, at::ScalarTy
   return bytes;
 }
 
+// A tensor's entry in the header, checked.
+SafetensorsFile::Entry read_entry(const std::string& file, const std::string& name, const nlohmann::json& value,
+                                  size_t data_bytes) {
+  SafetensorsFile::Entry entry;
+  std::string dtype;
+  std::vector<uint64_t> offsets;
+  try {
+    dtype = value.at("dtype").get<std::string>();
+    check(value.at("shape").is_array(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
+          value.at("shape").dump());
+    for (const auto& extent : value.at("shape")) {
+      check(extent.is_number_unsigned(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
+            value.at("shape").dump());
+      entry.shape.push_back(extent.get<int64_t>());
+    }
+    for (const auto& offset : value.at("data_offsets")) {
+      check(offset.is_number_unsigned(), "{}: tensor '{}': data_offsets {} are not two offsets", file, name,
+            value.at("data_offsets").dump());
+      offsets.push_back(offset.get<uint64_t>());
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: tensor '{}': header entry {} is malformed ({})", file, name, value.dump(), error.what());
+  }
+  const auto known = dtype_of(dtype);
+  check(known.has_value(), "{}: tensor '{}': dtype {} is not supported", file, name, dtype);
+  entry.dtype = *known;
+  check(offsets.size() == 2 && offsets[0] <= offsets[1], "{}: tensor '{}': data_offsets {} are not two offsets", file,
+        name, value.at("data_offsets").dump());
+  check(offsets[1] <= data_bytes,
+        "{}: tensor '{}' lies at bytes {}..{} of the data, but the file holds only {}: truncated?", file, name,
+        offsets[0], offsets[1], data_bytes);
+  entry.begin = offsets[0];
+  entry.end = offsets[1];
+  const auto bytes = byte_count(entry.shape, entry.dtype);
+  check(bytes && *bytes == entry.end - entry.begin,
+        "{}: tensor '{}': shape [{}] of {} expected {} bytes, header gives {}", file, name,
+        fmt::join(entry.shape, ", "), dtype, bytes ? fmt::to_string(*bytes) : "too many", entry.end - entry.begin);
+  return entry;
+}
+
 }  // namespace
 
 std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
@@ -104,40 +144,7 @@ void SafetensorsFile::parse_header() {
         metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
       continue;
     }
-    Entry entry;
-    std::string dtype;
-    std::vector<uint64_t> offsets;
-    try {
-      dtype = value.at("dtype").get<std::string>();
-      check(value.at("shape").is_array(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
-            value.at("shape").dump());
-      for (const auto& extent : value.at("shape")) {
-        check(extent.is_number_unsigned(), "{}: tensor '{}': shape {} is not a list of sizes", file, name,
-              value.at("shape").dump());
-        entry.shape.push_back(extent.get<int64_t>());
-      }
-      for (const auto& offset : value.at("data_offsets")) {
-        check(offset.is_number_unsigned(), "{}: tensor '{}': data_offsets {} are not two offsets", file, name,
-              value.at("data_offsets").dump());
-        offsets.push_back(offset.get<uint64_t>());
-      }
-    } catch (const nlohmann::json::exception& error) {
-      fail("{}: tensor '{}': header entry {} is malformed ({})", file, name, value.dump(), error.what());
-    }
-    const auto known = dtype_of(dtype);
-    check(known.has_value(), "{}: tensor '{}': dtype {} is not supported", file, name, dtype);
-    entry.dtype = *known;
-    check(offsets.size() == 2 && offsets[0] <= offsets[1], "{}: tensor '{}': data_offsets {} are not two offsets", file,
-          name, value.at("data_offsets").dump());
-    check(offsets[1] <= data_bytes,
-          "{}: tensor '{}' lies at bytes {}..{} of the data, but the file holds only {}: truncated?", file, name,
-          offsets[0], offsets[1], data_bytes);
-    entry.begin = offsets[0];
-    entry.end = offsets[1];
-    const auto bytes = byte_count(entry.shape, entry.dtype);
-    check(bytes && *bytes == entry.end - entry.begin,
-          "{}: tensor '{}': shape [{}] of {} expected {} bytes, header gives {}", file, name,
-          fmt::join(entry.shape, ", "), dtype, bytes ? fmt::to_string(*bytes) : "too many", entry.end - entry.begin);
+    Entry entry = read_entry(file, name, value, data_bytes);
     ranges.push_back({{entry.begin, entry.end}, name});
     entries_.emplace(name, std::move(entry));
   }

@@ -53,8 +53,7 @@ struct IndependentWindows final : Strategy {
 };
 
 inline StrategyEntry independent_windows_strategy() {
-  return strategy_entry("independent_windows", "windows of frames that know nothing of each other",
-                        IndependentWindows::Options(),
+  return strategy_entry("independent_windows", "windows that know nothing of each other", IndependentWindows::Options(),
                         [](const auto& options) { return std::make_unique<IndependentWindows>(options); });
 }
 

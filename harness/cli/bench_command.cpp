@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/cli/command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include <fmt/format.h>
+#include "harness/options/generate_options.h"
+#include "harness/sweep/bench.h"
+
+namespace dualparal {
+
+Command bench_command(CLI::App& program) {
+  const auto options = std::make_shared<BenchOptions>();
+  CLI::App* app = program.add_subcommand("bench", "run an experiment file, resuming what is missing");
+  app->add_option("experiment", options->experiment, "YAML file, see configs/experiments/")->required();
+  app->add_option("--output", options->output, "folder for the results [results/<name>]");
+  app->add_option("--jobs", options->jobs, "points of an experiment of traces at the same time [processors]")
+      ->check(positive_number());
+  app->add_flag("--retry-failed", options->retry_failed, "run failed points again");
+  app->add_flag("--quiet", options->quiet, "no progress");
+  return {app, [options] {
+            const int64_t failed = run_bench(*options);
+            return failed > 0 ? report_error(fmt::format("{} point(s) failed; the report says why", failed), 1) : 0;
+          }};
+}
+
+}  // namespace dualparal

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/cli/command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include <fmt/format.h>
+#include "harness/report/report.h"
+#include "harness/report/vbench.h"
+
+namespace dualparal {
+
+Command report_command(CLI::App& program) {
+  struct Flags {
+    ReportOptions options;
+    std::string output, vbench_folder;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* app = program.add_subcommand("report", "tables from result lines");
+  app->add_option("results", flags->options.results, "results.jsonl files, or folders that hold one")->required();
+  app->add_option("--output", flags->output, "folder for report.md and report.tex [print Markdown]");
+  app->add_option("--title", flags->options.title, "of the report")->capture_default_str();
+  app->add_option("--baseline", flags->options.baseline,
+                  "a strategy: adds a table of latency and memory of all divided by its own");
+  app->add_option("--vbench-export", flags->vbench_folder,
+                  "instead of tables: videos and prompts for `vbench`, in a folder");
+  return {app, [flags] {
+            if (!flags->vbench_folder.empty()) {
+              const auto done = export_vbench(flags->options.results, flags->vbench_folder);
+              fmt::print("{} videos in {}, {} result lines without one\n", done.videos, flags->vbench_folder,
+                         done.without_video);
+            } else if (flags->output.empty()) {
+              fmt::print("{}", markdown_report(flags->options, "."));
+            } else {
+              write_report(flags->options, flags->output);
+            }
+            return 0;
+          }};
+}
+
+}  // namespace dualparal

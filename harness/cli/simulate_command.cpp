@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/cli/command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "harness/simulator/simulate.h"
+
+namespace dualparal {
+
+Command simulate_command(CLI::App& program) {
+  const auto options = std::make_shared<SimulateOptions>();
+  CLI::App* app = program.add_subcommand("simulate", "replay the traces of a run on described clusters");
+  app->add_option("traces", options->traces, "folder that `generate --traces` wrote")->required();
+  app->add_option("--cluster", options->clusters, "YAML files, see configs/clusters/")->required();
+  app->add_option("--compute", options->compute,
+                  "model: from the traced work and the cluster's rates; measured: as the traces' clocks say, on the "
+                  "device that they come from")
+      ->capture_default_str();
+  app->add_option("--result", options->result, "file to which the result line (JSON) is appended");
+  app->add_option("--timeline", options->timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
+  app->add_flag("--quiet", options->quiet, "no summary");
+  return {app, [options] {
+            run_simulate(*options);
+            return 0;
+          }};
+}
+
+}  // namespace dualparal

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/agreement.h"
+
+#include <filesystem>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+namespace dualparal {
+
+void check_agreement(Communicator& comm, const GenerateOptions& options) {
+  if (comm.world_size() == 1) return;
+  nlohmann::json mine = nlohmann::json(to_json(options));
+  mine["model configuration"] =
+      text_hash(read_file(std::filesystem::path(options.model.dir) / "transformer" / "config.json"));
+  mine["program"] = text_hash(read_file("/proc/self/exe"));
+  for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
+  const auto all = comm.gather(mine.dump());
+  const auto first = nlohmann::json::parse(all[0]);
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    const auto other = nlohmann::json::parse(all[rank]);
+    for (const auto& [name, value] : first.items())
+      check(other.contains(name) && other[name] == value, "rank {} was started with another {} than rank 0: {} and {}",
+            rank, name, other.contains(name) ? other[name].dump() : "none", value.dump());
+  }
+}
+
+void broadcast_from_first(Communicator& comm, at::Tensor& tensor) {
+  const auto texts = comm.gather(tensor.defined() ? nlohmann::json(tensor.sizes().vec()).dump() : "null");
+  const auto shape = nlohmann::json::parse(texts[0]);
+  if (shape.is_null() || comm.world_size() == 1) return;
+  tensor = comm.rank() == 0 ? tensor.to(at::kFloat) : at::empty(shape.get<std::vector<int64_t>>());
+  comm.broadcast(tensor);
+}
+
+}  // namespace dualparal

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/run_session.h"
+
+#include "base/device.h"
+#include "base/errors.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "harness/options/strategies.h"
+#include "harness/record/provenance.h"
+#include "harness/record/result_figures.h"
+#include "harness/record/results.h"
+#include "harness/run/agreement.h"
+#include "harness/trace/rank_figures.h"
+#include "model/checkpoint/safetensors.h"
+
+namespace dualparal {
+
+RunSession::RunSession(const GenerateOptions& options, Recorder& recorder, RankGroup& group, const at::Device& device)
+    : options_(options),
+      recorder_(recorder),
+      group_(group),
+      device_(device),
+      placement_{device, parse_dtype(options.model.dtype)},
+      model_(options.model.dir, options.model.random_weights),
+      strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
+
+nlohmann::ordered_json RunSession::run() {
+  prepare();
+  condition();
+  denoise();
+  return finish();
+}
+
+void RunSession::prepare() {
+  recorder_.set_phase("comparing options");
+  check_agreement(group_.comm(), options_);
+  request_ = make_request(options_, model_);
+  work_ = workload_of(request_, model_, placement_.dtype, group_.world_size());
+  plan_ = strategy_->plan(work_);
+  load_vae_ = [this] {
+    return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
+  };
+  if (leads()) open_sink();
+}
+
+// Opened before the work: files that cannot be written, or compared with, fail now.
+void RunSession::open_sink() {
+  latents_path_ = options_.output.save_latents;
+  if (!options_.output.reference_latents.empty()) {
+    check_reference(options_.output.reference_latents,
+                    {1, request_.channels, request_.latent_frames, request_.latent_height, request_.latent_width});
+    if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
+  }
+  if (!options_.output.no_quality)
+    quality_ = std::make_unique<QualityMeter>(QualitySubject{.frames = *options_.video.frames,
+                                                             .latent_frames = request_.latent_frames,
+                                                             .block_starts = plan_.block_starts,
+                                                             .prompt = options_.video.prompt.value_or(""),
+                                                             .content = model_.name() == "moving-shapes"});
+  const VideoSinkOptions sink_options{
+      .frames = *options_.video.frames,
+      .height = *options_.video.height,
+      .width = *options_.video.width,
+      .fps = *options_.video.fps,
+      .decode = !options_.output.no_decode,
+      // On a GPU decoding would take the time and memory that are being measured.
+      .overlap = find_strategy(options_.run.strategy).streams_blocks && device_.is_cpu(),
+      .video_path = options_.output.video,
+      .frames_dir = options_.output.save_frames,
+      .latents_path = latents_path_,
+  };
+  sink_ = std::make_unique<VideoSink>(sink_options, load_vae_, quality_.get());
+}
+
+void RunSession::condition() {
+  recorder_.set_phase("encoding the prompt");
+  synchronize(device_);
+  reset_peak_memory(device_);
+  const Stopwatch watch;
+  PromptEmbeds embeds;
+  if (leads())
+    embeds = options_.video.prompt_embeds.empty()
+                 ? model_.encode_prompts(*options_.video.prompt, *options_.video.negative_prompt, placement_)
+                 : read_prompt_embeds(options_, model_.transformer_config().text_dim);
+  synchronize(device_);
+  text_encode_s_ = watch.seconds();
+  text_peak_bytes_ = memory_usage(device_).peak_allocated_bytes;
+  // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
+  release_cached_memory(device_);
+  set_prompts(std::move(embeds));
+  if (leads() && !options_.output.save_noise.empty())
+    write_safetensors(options_.output.save_noise, {{"noise", strategy_->initial_noise(request_)}});
+}
+
+// Rank 0's embeddings, on every rank.
+void RunSession::set_prompts(PromptEmbeds embeds) {
+  broadcast_from_first(group_.comm(), embeds.prompt);
+  broadcast_from_first(group_.comm(), embeds.negative);
+  request_.prompt_embeds = embeds.prompt;
+  request_.negative_prompt_embeds = embeds.negative;
+  if (!leads() || options_.output.save_prompt_embeds.empty()) return;
+  std::map<std::string, at::Tensor> tensors{{"prompt_embeds", embeds.prompt.to(at::kFloat)}};
+  if (embeds.negative.defined()) tensors["negative_prompt_embeds"] = embeds.negative.to(at::kFloat);
+  write_safetensors(options_.output.save_prompt_embeds, tensors);
+}
+
+void RunSession::denoise() {
+  NullSink nowhere;
+  const RankRun run{
+      options_, model_, *strategy_, placement_, !options_.output.traces.empty(), leads(), options_.run.strategy};
+  own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
+}
+
+nlohmann::ordered_json RunSession::finish() {
+  recorder_.set_phase("gathering the ranks' figures");
+  std::vector<RankTrace> traces;
+  for (const auto& text : group_.comm().gather(own_.trace.to_text())) traces.push_back(RankTrace::from_text(text));
+  if (!leads()) return nullptr;
+  recorder_.set_phase("decoding and writing the video");
+  sink_->finish();
+  if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
+  const auto line = result_line(traces);
+  if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
+  return line;
+}
+
+nlohmann::ordered_json RunSession::result_line(const std::vector<RankTrace>& traces) {
+  using Json = nlohmann::ordered_json;
+  const auto unless = [](bool unknown, auto value) { return unknown ? Json(nullptr) : Json(value); };
+  auto line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
+  set_rank_fields(line, traces);
+  line["text_encode_s"] = text_encode_s_;
+  line["load_s"] = own_.load_s;
+  line["decode_s"] = unless(options_.output.no_decode, sink_->decode_s());
+  line["total_s"] = total_.seconds();
+  line["text_peak_memory_bytes"] = text_peak_bytes_;
+  line["decode_peak_memory_bytes"] =
+      unless(options_.output.no_decode || !device_.is_cpu(), sink_->decode_peak_memory_bytes());
+  line["peak_resident_bytes"] = peak_resident_bytes();
+  set_formula_fields(line, plan_, work_);
+  line["quality"] = quality_ ? Json(quality_->result()) : Json(nullptr);
+  if (!options_.output.reference_latents.empty())
+    line["quality"].update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
+                                           options_.output.no_decode ? nullptr : load_vae_));
+  line["status"] = "ok";
+  line["error"] = nullptr;
+  line["config"] = to_json(options_);
+  line["config_hash"] = text_hash(line["config"].dump());
+  line["provenance"] = provenance(device_);
+  return line;
+}
+
+}  // namespace dualparal

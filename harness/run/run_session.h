@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// One rank's run, from the options to the result line.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "comm/rank_group.h"
+#include "harness/options/generate_options.h"
+#include "harness/run/comparing.h"
+#include "harness/run/rank_run.h"
+#include "harness/run/video_sink.h"
+
+namespace dualparal {
+
+class RunSession {
+ public:
+  RunSession(const GenerateOptions& options, Recorder& recorder, RankGroup& group, const at::Device& device);
+
+  /// The result line on rank 0, null on the others.
+  nlohmann::ordered_json run();
+
+ private:
+  void prepare();
+  void condition();
+  void denoise();
+  nlohmann::ordered_json finish();
+
+  void open_sink();
+  void set_prompts(PromptEmbeds embeds);
+  nlohmann::ordered_json result_line(const std::vector<RankTrace>& traces);
+  bool leads() const { return group_.rank() == 0; }
+
+  const GenerateOptions& options_;
+  Recorder& recorder_;
+  RankGroup& group_;
+  at::Device device_;
+  Placement placement_;
+  Stopwatch total_;
+  WanModel model_;
+  std::unique_ptr<Strategy> strategy_;
+  Request request_;
+  Workload work_;
+  StrategyPlan plan_;
+
+  std::function<std::unique_ptr<Vae>()> load_vae_;
+  std::unique_ptr<ScratchLatents> scratch_;  // for latents that nobody asked to keep
+  std::string latents_path_;
+  std::unique_ptr<QualityMeter> quality_;
+  std::unique_ptr<VideoSink> sink_;  // on rank 0
+
+  double text_encode_s_ = 0;
+  int64_t text_peak_bytes_ = 0;
+  RankResult own_;
+};
+
+}  // namespace dualparal

@@ -17,6 +17,7 @@ the opening of a video.
 With --init a training starts from the weights of an exported checkpoint (diffusers layout); its VAE, latent
 statistics and tokenizer are used as they are, so that only the transformer and the text encoder change.
 Interrupted runs resume from DIR/transformer.pt (weights, average, optimiser); the pool is saved beside it.
+The learning rate follows the time spent so far as a share of that and the time left until --until, whenever that is.
 """
 from __future__ import annotations
 
@@ -154,13 +155,13 @@ def main() -> None:
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     optimiser = Muon(model.parameters(), options.lr, adam=model.encoder.parameters())
     average = Average(model, options.decay)
-    path, step, began = os.path.join(options.state, "transformer.pt"), 0, None
+    path, step, spent = os.path.join(options.state, "transformer.pt"), 0, 0.0
     if os.path.exists(path):
         state = torch.load(path)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         average.values, average.steps = state["average"], state["average_steps"]
-        step, began = state["step"], state["began"]
+        step, spent = state["step"], state["spent"]
         if options.init != state.get("init"):
             parser.error(f"{path} was started from {state.get('init')}, not from {options.init}: give the same --init or a new --state")
     generator = torch.Generator().manual_seed(options.seed + 1 + step)
@@ -169,7 +170,7 @@ def main() -> None:
         pool.renew(8)
         pool.save()
         print("pool", len(pool.latents), flush=True)
-    began = began or time.time()
+    began = time.time() - spent
     log = open(os.path.join(options.state, "transformer_log.jsonl"), "a")
     saved, encoding, training, running = time.time(), 0.0, 1e-6, None
     while time.time() < deadline:
@@ -203,7 +204,7 @@ def main() -> None:
             log.flush()
         if time.time() - saved > 170 or time.time() >= deadline:
             torch.save(dict(model=model.state_dict(), optimiser=optimiser.state_dict(), average=average.values,
-                            average_steps=average.steps, step=step, began=began, init=options.init,
+                            average_steps=average.steps, step=step, spent=time.time() - began, init=options.init,
                             lr=options.lr, decay=options.decay, frames=options.frames), path + ".new")
             os.replace(path + ".new", path)
             pool.save()

@@ -23,6 +23,8 @@ import torch
 import content
 import data
 
+FIRST_FRAMES = 61  # of a clip in trainings that did not record it
+
 
 def read(path: str) -> list[dict]:
     if not os.path.exists(path):
@@ -72,7 +74,7 @@ def history(options) -> dict:
     log = read(os.path.join(options.transformer, "transformer_log.jsonl"))
     state = torch.load(os.path.join(options.transformer, "transformer.pt"), map_location="cpu")
     stage = dict(steps=state["step"], minutes=round(minutes(log)), clips=log[-1]["pool"], learning_rate=state.get("lr", 1.5e-3),
-                 average=state.get("decay", 0.998), last_loss=round(log[-1]["loss"], 3))
+                 average=state.get("decay", 0.998), frames=state["frames"], last_loss=round(log[-1]["loss"], 3))
     if options.init:
         with open(os.path.join(options.init, "training.json")) as file:
             told = json.load(file)
@@ -88,9 +90,10 @@ def history(options) -> dict:
 
 
 def stages(told: dict) -> str:
-    rows = ["| stage | steps | minutes | peak learning rate | EMA | clips | last loss |", "|---|---|---|---|---|---|---|"]
-    rows += [f"| {i} | {s['steps']} | {s['minutes']} | {s['learning_rate']:g} | {s['average']} | {s['clips']} | {s['last_loss']:.3f} |"
-             for i, s in enumerate(told["transformer"], 1)]
+    rows = ["| stage | steps | minutes | peak learning rate | EMA | clips | frames of a clip | last loss |",
+            "|---|---|---|---|---|---|---|---|"]
+    rows += [f"| {i} | {s['steps']} | {s['minutes']} | {s['learning_rate']:g} | {s['average']} | {s['clips']} "
+             f"| {s.get('frames', FIRST_FRAMES)} | {s['last_loss']:.3f} |" for i, s in enumerate(told["transformer"], 1)]
     return "\n".join(rows)
 
 
@@ -101,14 +104,17 @@ def figures(told: dict) -> str:
 
 def table(evaluations: dict[int, dict]) -> str:
     rows = ["| frames | videos | steps, guidance | real clips | through the VAE | generated | generated / real | "
-            "identity switches per 100 frames (real, VAE, generated) | largest jump, px (real, VAE, generated) |",
-            "|---|---|---|---|---|---|---|---|---|"]
+            "first frame, later frames (generated) | identity switches per 100 frames (real, VAE, generated) | "
+            "largest jump, px (real, VAE, generated) | mean of every video's largest jump, px (real, VAE, generated) |",
+            "|---|---|---|---|---|---|---|---|---|---|---|"]
     for frames, e in sorted((f, e) for f, e in evaluations.items() if "generated" in e):
         real, vae, made = e["real"], e["vae"], e["generated"]
         switches = ", ".join(f"{x['identity_switches_per_100_frames']:.1f}" for x in (real, vae, made))
-        jumps = ", ".join(f"{x['largest_jump_px']:.1f}" for x in (real, vae, made))
+        jumps = " | ".join(", ".join(f"{x[key]:.1f}" for x in (real, vae, made))
+                           for key in ("largest_jump_px", "mean_largest_jump_px"))
+        parts = ", ".join(f"{made[key]:.3f}" for key in ("first_frame", "later_frames") if key in made)
         rows.append(f"| {frames} | {e['videos']} | {e['steps']}, {e['guidance']} | {real['content']:.3f} | {vae['content']:.3f} "
-                    f"| {made['content']:.3f} | {made['content'] / real['content']:.3f} | {switches} | {jumps} |")
+                    f"| {made['content']:.3f} | {made['content'] / real['content']:.3f} | {parts} | {switches} | {jumps} |")
     return "\n".join(rows)
 
 
@@ -128,7 +134,7 @@ def main() -> None:
         json.dump(told, file, indent=1)
         file.write("\n")
     evaluations = {}
-    for frames in (1025, 1, 17, 33, 61):  # the longest has the whole PSNR curve, and no generated videos
+    for frames in (1025, 1, 17, 33, 61, 129, 257):  # the longest has the whole PSNR curve, and no generated videos
         path = os.path.join(options.evaluation, f"evaluation-{frames}.json")
         if os.path.exists(path):
             with open(path) as file:
@@ -150,6 +156,7 @@ def main() -> None:
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "card_template.md")) as file:
         text = file.read()
     values = dict(
+        frames=max(stage.get("frames", FIRST_FRAMES) for stage in told["transformer"]),
         share=f"{100 * share:.1f}", verdict="reached" if share >= 0.9 else f"missed by {90 - 100 * share:.1f} points",
         vae_verdict="reached" if lowest >= 28 else ("reached on average, not in every frame" if mean >= 28 else "missed"),
         table=table(evaluations), psnr_head=" | ".join(psnr), psnr_rule="---|" * (len(psnr) + 1),

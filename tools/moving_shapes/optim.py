@@ -13,7 +13,7 @@ def quick_bf16() -> bool:
     if not os.path.exists("/proc/cpuinfo"):
         return False
     with open("/proc/cpuinfo") as file:
-        return "amx_bf16" in file.read()
+        return not {"amx_bf16", "avx512_bf16"}.isdisjoint(file.read().split())
 
 
 BF16 = quick_bf16()

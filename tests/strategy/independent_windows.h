@@ -14,7 +14,6 @@ struct IndependentWindows final : Strategy {
     void declare(OptionSet& set) { set.number("window-frames", window_frames, "latent frames of a window", 1); }
   } options;
   explicit IndependentWindows(const Options& given) : options(given) {}
-
   std::vector<Range> windows(int64_t frames) const {
     std::vector<Range> out;
     for (int64_t begin = 0; begin < frames; begin += options.window_frames)

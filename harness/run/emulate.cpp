@@ -67,6 +67,8 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
             .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
 
   const int64_t world_size = options.run.world_size;
+  const Workload work = workload_of(request, model, placement.dtype, world_size);
+  const StrategyPlan plan = strategy->plan(work);
   std::vector<RankTrace> traces;
   double load_s = 0;
   for (int64_t rank = 0; rank < world_size; ++rank) {
@@ -77,7 +79,7 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
     NullSink nowhere;
     try {
       RankResult result =
-          run_rank({options, model, *strategy, placement, true, true, title}, request, *comm, recorder, nowhere);
+          run_rank({options, model, *strategy, plan, placement, true, true, title}, request, *comm, recorder, nowhere);
       result.trace.timed = !shapes_only;
       if (shapes_only)  // between messages that follow each other, nothing is computed
         std::erase_if(result.trace.events,
@@ -95,8 +97,7 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
   set_rank_fields(record, traces);
   record["load_s"] = shapes_only ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(load_s);
   record["total_s"] = total.seconds();
-  const Workload work = workload_of(request, model, placement.dtype, world_size);
-  set_formula_fields(record, strategy->plan(work), work);
+  set_formula_fields(record, plan, work);
   record["quality"] = nullptr;
   record["status"] = "ok";
   record["error"] = nullptr;

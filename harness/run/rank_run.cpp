@@ -72,8 +72,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   RankResult result;
   recorder.set_phase("loading weights");
   const Stopwatch load;
-  const StrategyPlan plan = run.strategy.plan(workload_of(request, run.model, run.placement.dtype, comm.world_size()));
-  const auto transformer = run.model.load_transformer(run.placement, plan.parts.at(comm.rank()));
+  const auto transformer = run.model.load_transformer(run.placement, run.plan.parts.at(comm.rank()));
   synchronize(device);
   result.load_s = load.seconds();
 
@@ -92,7 +91,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   if (*run.options.run.warmup_steps > 0 && run.options.run.backend == "nccl" && comm.world_size() > 1)
     warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
   recorder.set_phase("connecting to other ranks");
-  comm.connect(plan.links());
+  comm.connect(run.plan.links());
   if (*run.options.run.warmup_steps > 0) warm_up(comm);
 
   recorder.set_phase("waiting for all ranks to be ready");

@@ -24,6 +24,7 @@ struct RankRun {
   const GenerateOptions& options;
   const WanModel& model;
   Strategy& strategy;
+  const StrategyPlan& plan;
   Placement placement;
   bool count_work = false;  ///< events carry what was computed, and the memory allocated
   bool shows_progress = false;

@@ -108,7 +108,7 @@ void RunSession::set_prompts(PromptEmbeds embeds) {
 void RunSession::denoise() {
   NullSink nowhere;
   const RankRun run{
-      options_, model_, *strategy_, placement_, !options_.output.traces.empty(), leads(), options_.run.strategy};
+      options_, model_, *strategy_, plan_, placement_, !options_.output.traces.empty(), leads(), options_.run.strategy};
   own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
 }
 

@@ -5,9 +5,11 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <malloc.h>
-#include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
+#include <fstream>
+#include <string>
 
 namespace dualparal {
 namespace {
@@ -95,10 +97,30 @@ void release_cached_memory(const at::Device& device) {
   if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
-int64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+int64_t device_used_bytes(const at::Device& device) {
+  if (host_count(device)) return 0;
+  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+  return static_cast<int64_t>(total - free);
+}
+
+namespace {
+
+int64_t peak_before_restart = 0;
+
+}  // namespace
+
+int64_t peak_resident_bytes() { return std::max(peak_before_restart, peak_resident_bytes_since_restart()); }
+
+void restart_peak_resident() {
+  peak_before_restart = peak_resident_bytes();
+  std::ofstream("/proc/self/clear_refs") << 5;
+}
+
+int64_t peak_resident_bytes_since_restart() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (int64_t kib = 0; word == "VmHWM:" && status >> kib) return kib * 1024;
+  return 0;
 }
 
 }  // namespace dualparal

@@ -32,7 +32,15 @@ void reset_peak_memory(const at::Device& device);
 /// Gives what the allocator keeps of freed tensors back to the device; on a CPU it stays with the process.
 void release_cached_memory(const at::Device& device);
 
+/// Bytes of the whole device that are not free, whoever took them; 0 for one that does not say (a CPU, shapes alone).
+int64_t device_used_bytes(const at::Device& device);
+
 /// Highest resident set size of this process since it started, in bytes (mapped files included).
 int64_t peak_resident_bytes();
+
+/// The same since restart_peak_resident(), which starts a new peak at what is resident now. Where the system cannot,
+/// since the start.
+void restart_peak_resident();
+int64_t peak_resident_bytes_since_restart();
 
 }  // namespace dualparal

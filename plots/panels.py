@@ -178,8 +178,10 @@ def _name(panels: list[Panel]) -> None:
 
 
 def group(lines: list[dict]) -> list[Panel]:
-    """Panels in the order of their first line, series likewise."""
+    """Panels in the order of their first line, series likewise. A point that failed before its model's frames were known
+    has no place in a figure."""
     panels: dict[tuple, Panel] = {}
+    lines = [line for line in lines if line.get("frames") is not None]
     ok = [line for line in lines if line["status"] == "ok"]
     for line in ok + [line for line in lines if line["status"] != "ok"]:
         key = _panel_key(line)

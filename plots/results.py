@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
-SCHEMA = 1
+SCHEMAS = (1, 2)  # lines of 1 lack some fields
 KINDS = ("measured", "emulated", "traced", "simulated")
 STATUSES = ("ok", "failed", "skipped")
-REQUIRED = ("kind", "strategy", "world_size", "model", "frames", "status")
+REQUIRED = ("kind", "strategy", "status")
 
 
 class ResultsError(ValueError):
@@ -32,9 +33,9 @@ def find_files(paths: list[Path]) -> list[Path]:
 
 
 def check_line(line: object, where: str) -> dict:
-    if not isinstance(line, dict) or line.get("schema") != SCHEMA:
+    if not isinstance(line, dict) or line.get("schema") not in SCHEMAS:
         got = line.get("schema", "none") if isinstance(line, dict) else type(line).__name__
-        raise ResultsError(f"{where}: expected a result line of schema {SCHEMA}, got {got}")
+        raise ResultsError(f"{where}: expected a result line of schema 1 or 2, got {got}")
     missing = [name for name in REQUIRED if line.get(name) is None]
     if missing:
         raise ResultsError(f"{where}: a result line without {', '.join(missing)}")
@@ -45,7 +46,8 @@ def check_line(line: object, where: str) -> dict:
 
 
 def read_results(paths: list[Path]) -> list[dict]:
-    """All lines. A last line that was cut off while it was written is left out."""
+    """All lines. A last line that was cut off while it was written is left out, and one in between that is not JSON (a disk
+    was full, then went on) with a warning."""
     lines = []
     for path in find_files(paths):
         text = path.read_text(encoding="utf-8")
@@ -56,7 +58,8 @@ def read_results(paths: list[Path]) -> list[dict]:
             try:
                 parsed = json.loads(row)
             except json.JSONDecodeError as error:
-                raise ResultsError(f"{path}:{number}: not JSON: {error}") from None
+                print(f"warning: {path}:{number}: left out, not JSON: {error}", file=sys.stderr)
+                continue
             lines.append({**check_line(parsed, f"{path}:{number}"), "folder": str(path.parent)})
     return lines
 

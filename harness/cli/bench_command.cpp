@@ -18,6 +18,7 @@ Command bench_command(CLI::App& program) {
   app->add_option("--jobs", options->jobs, "points of an experiment of traces at the same time [processors]")
       ->check(positive_number());
   app->add_flag("--retry-failed", options->retry_failed, "run failed points again");
+  app->add_flag("--restart", options->restart, "set results that are there aside and begin anew");
   app->add_flag("--quiet", options->quiet, "no progress");
   return {app, [options] {
             const int64_t failed = run_bench(*options);

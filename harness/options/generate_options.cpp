@@ -2,6 +2,8 @@
 #include "harness/options/generate_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 
@@ -59,7 +61,17 @@ void apply_model_defaults(GenerateOptions& options) {
   if (!options.video.negative_prompt) options.video.negative_prompt = "";
 }
 
+constexpr std::array<const char*, 3> kModeNames = {"run", "emulate", "trace"};
+
+Mode parse_mode(const std::string& name) {
+  const auto found = std::ranges::find(kModeNames, name);
+  check_usage(found != kModeNames.end(), "--mode: expected run, emulate or trace, got '{}'", name);
+  return static_cast<Mode>(found - kModeNames.begin());
+}
+
 }  // namespace
+
+std::string mode_name(Mode mode) { return kModeNames.at(static_cast<size_t>(mode)); }
 
 CLI::Validator positive_number() { return CLI::Range(int64_t{1}, int64_t{1} << 40, "a whole number from 1"); }
 
@@ -97,10 +109,12 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
       ->check(positive_number());
-  in.option("--mode", o.mode,
-            "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
-            "trace: with shapes alone, no weights and no arithmetic")
-      ->capture_default_str();
+  in.app
+      .add_option_function<std::string>(
+          "--mode", [&o](const std::string& name) { o.mode = parse_mode(name); },
+          "run; emulate: all ranks one after the other on one device, real compute and memory, no result; "
+          "trace: with shapes alone, no weights and no arithmetic [run]")
+      ->group(in.group);
   in.option("--world-size", o.world_size, "ranks of an emulated or traced run")
       ->capture_default_str()
       ->check(positive_number());
@@ -155,11 +169,9 @@ void add_flags(const FlagGroup& in, OutputOptions& o) {
 
 void resolve_run(RunOptions& o, const ModelOptions& model) {
   check_backend(o.backend, model.device);
-  check_usage(o.mode == "run" || o.mode == "emulate" || o.mode == "trace",
-              "--mode: expected run, emulate or trace, got '{}'", o.mode);
-  check_usage(o.mode != "run" || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
+  check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
   // A GPU's first steps load kernels and fill the allocator's pools. Two: blocks have their neighbours by then.
-  const bool on_gpu = named_device(model.device).is_cuda() && o.mode != "trace";
+  const bool on_gpu = named_device(model.device).is_cuda() && o.mode != Mode::kTrace;
   if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
   o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);
 }
@@ -187,8 +199,8 @@ void resolve_sampling(SamplingOptions& o, const ModelOptions& model) {
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
 }
 
-void check_output(const OutputOptions& o, const std::string& mode) {
-  if (mode != "run")
+void check_output(const OutputOptions& o, Mode mode) {
+  if (mode != Mode::kRun)
     for (const auto& [name, value] : {std::pair("--output", o.video),
                                       {"--save-frames", o.save_frames},
                                       {"--save-latents", o.save_latents},
@@ -196,7 +208,7 @@ void check_output(const OutputOptions& o, const std::string& mode) {
                                       {"--save-prompt-embeds", o.save_prompt_embeds},
                                       {"--timeline", o.timeline},
                                       {"--reference-latents", o.reference_latents}})
-      check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, mode);
+      check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, mode_name(mode));
   check_usage(!(o.no_decode && (!o.video.empty() || !o.save_frames.empty())),
               "--no-decode leaves nothing to write to {}", o.video.empty() ? "--save-frames" : "--output");
   check_usage(!o.no_quality || o.reference_latents.empty(),
@@ -233,8 +245,8 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"strategy", o.run.strategy},
           {"strategy_options", o.run.strategy_options},
           {"nproc", o.run.nproc},
-          {"mode", o.run.mode},
-          {"world_size", o.run.mode == "run" ? o.run.nproc : o.run.world_size},
+          {"mode", mode_name(o.run.mode)},
+          {"world_size", o.run.mode == Mode::kRun ? o.run.nproc : o.run.world_size},
           {"device", o.model.device},
           {"backend", o.run.backend},
           {"dtype", o.model.dtype},

@@ -24,10 +24,14 @@ struct ModelOptions {
   int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
 };
 
+/// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
+enum class Mode { kRun, kEmulate, kTrace };
+std::string mode_name(Mode mode);
+
 struct RunOptions {
   std::string strategy = "single";
   OptionValues strategy_options;  ///< as given until resolved
-  std::string mode = "run";
+  Mode mode = Mode::kRun;
   int64_t nproc = 1;
   int64_t world_size = 1;  ///< ranks of an emulated or traced run
   std::string backend = "gloo";

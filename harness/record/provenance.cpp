@@ -8,35 +8,20 @@
 #include <torch/headeronly/version.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <ctime>
 #include <fstream>
 
 #include "base/device.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "build_stamp.h"
 
 namespace dualparal {
 namespace {
 
-// First line of what a command prints; empty if it fails.
-std::string command_output(const std::string& command) {
-  FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r");
-  if (!pipe) return "";
-  char line[512] = "";
-  const bool got = std::fgets(line, sizeof line, pipe) != nullptr;
-  const int status = pclose(pipe);
-  std::string text = got && status == 0 ? line : "";
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
-
 nlohmann::ordered_json code_version() {
-  const std::string git = fmt::format("git -C '{}' ", DUALPARAL_SOURCE_DIR);
-  const std::string commit = command_output(git + "rev-parse HEAD");
-  if (commit.empty()) return {{"version", DUALPARAL_VERSION}, {"commit", nullptr}, {"dirty", nullptr}};
-  // Results are made by the code: writing them anew does not change it.
-  const std::string changed =
-      command_output(git + "status --porcelain --untracked-files=no -- ':(top)' ':(top,exclude)results' | head -n 1");
-  return {{"version", DUALPARAL_VERSION}, {"commit", commit}, {"dirty", !changed.empty()}};
+  if (!*kBuiltCommit) return {{"version", DUALPARAL_VERSION}, {"commit", nullptr}, {"dirty", nullptr}};
+  return {{"version", DUALPARAL_VERSION}, {"commit", kBuiltCommit}, {"dirty", kBuiltDirty}};
 }
 
 std::string cuda_driver_version() {
@@ -47,6 +32,11 @@ std::string cuda_driver_version() {
 }
 
 }  // namespace
+
+std::string program_hash() {
+  static const std::string hash = text_hash(read_file("/proc/self/exe"));
+  return hash;
+}
 
 nlohmann::ordered_json provenance(const at::Device& device) {
   char host[256] = "";

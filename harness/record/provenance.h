@@ -3,11 +3,17 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
+
 #include "base/json.h"
 
 namespace dualparal {
 
-/// Where a result comes from: code (commit, dirty flag), machine, device, library versions, threads, date (UTC).
+/// Of this program's file: another one is another program, whatever commit it says it is of.
+std::string program_hash();
+
+/// Where a result comes from: code (commit and dirty flag of when it was built), machine, device, library versions,
+/// threads, date (UTC).
 nlohmann::ordered_json provenance(const at::Device& device);
 
 }  // namespace dualparal

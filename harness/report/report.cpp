@@ -27,32 +27,55 @@ enum class Shown {
 
 struct Column {
   std::string title;
-  std::string pointer;  // JSON pointer into the record
-  double scale;         // multiplied with the value
+  Figure figure;
+  double scale;  // multiplied with the value
   int digits;
   Shown shown;
 };
 
+constexpr double kMiB = 1.0 / (1 << 20);
+
+template <class T>
+Figure formula(std::optional<T> FormulaLine::*field) {
+  return [field](const ResultLine& line) {
+    return line.analytic_cost && (*line.analytic_cost).*field
+               ? std::optional(static_cast<double>(*((*line.analytic_cost).*field)))
+               : std::nullopt;
+  };
+}
+
+// Of the rank that holds most.
+std::optional<double> weights(const ResultLine& line) {
+  std::optional<double> most;
+  for (const RankLine& rank : line.per_rank)
+    if (rank.weights_bytes) most = std::max(most, std::optional(static_cast<double>(*rank.weights_bytes)));
+  return most;
+}
+
 const std::vector<Column> kColumns = {
-    {"latency s", "/latency_s", 1, 3, Shown::kRange},
-    {"first block s", "/first_block_s", 1, 3, Shown::kMedian},
-    {"decode s", "/decode_s", 1, 3, Shown::kMedian},
-    {"memory MiB", "/peak_memory_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
-    {"weights MiB", "/per_rank/0/weights_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
-    {"sent MiB", "/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
-    {"sent by formula", "/analytic_cost/sent_bytes", 1.0 / (1 << 20), 1, Shown::kMedian},
-    {"idle", "/bubble_ratio", 1, 3, Shown::kMedian},
-    {"idle by slots", "/bubble_ratio_slots", 1, 3, Shown::kMedian},
-    {"flicker", "/quality/flicker", 1, 4, Shown::kSamples},
-    {"seam ratio", "/quality/seam_ratio", 1, 3, Shown::kSamples},
-    {"seam in phase", "/quality/seam_ratio_in_phase", 1, 3, Shown::kSamples},
-    {"drift", "/quality/drift", 1, 4, Shown::kSamples},
-    {"repetition", "/quality/repetition", 1, 3, Shown::kSamples},
-    {"content", "/quality/content", 1, 3, Shown::kSamples},
-    {"switches /100", "/quality/identity_switches_per_100_frames", 1, 2, Shown::kSamples},
-    {"PSNR dB", "/quality/psnr_db", 1, 2, Shown::kSamples},
-    {"SSIM", "/quality/ssim", 1, 4, Shown::kSamples},
-    {"latent error", "/quality/latent_relative_error", 1, 6, Shown::kSamples},
+    {"latency s", figure(&ResultLine::latency_s), 1, 3, Shown::kRange},
+    {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
+    {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
+    {"memory MiB", figure(&ResultLine::peak_memory_bytes), kMiB, 1, Shown::kMedian},
+    {"weights MiB", weights, kMiB, 1, Shown::kMedian},
+    {"weights by formula", formula(&FormulaLine::weights_bytes), kMiB, 1, Shown::kMedian},
+    {"keys, values by formula", formula(&FormulaLine::key_value_bytes), kMiB, 1, Shown::kMedian},
+    {"process MiB", figure(&ResultLine::process_memory_bytes), kMiB, 0, Shown::kMedian},
+    {"sent MiB", figure(&ResultLine::sent_bytes), kMiB, 1, Shown::kMedian},
+    {"sent by formula", formula(&FormulaLine::sent_bytes), kMiB, 1, Shown::kMedian},
+    {"idle", figure(&ResultLine::bubble_ratio), 1, 3, Shown::kMedian},
+    {"idle by slots", figure(&ResultLine::bubble_ratio_slots), 1, 3, Shown::kMedian},
+    {"error vs single", figure(&ResultLine::error_vs_single), 1, 7, Shown::kMedian},
+    {"flicker", quality("flicker"), 1, 4, Shown::kSamples},
+    {"seam ratio", quality("seam_ratio"), 1, 3, Shown::kSamples},
+    {"seam in phase", quality("seam_ratio_in_phase"), 1, 3, Shown::kSamples},
+    {"drift", quality("drift"), 1, 4, Shown::kSamples},
+    {"repetition", quality("repetition"), 1, 3, Shown::kSamples},
+    {"content", quality("content"), 1, 3, Shown::kSamples},
+    {"switches /100", quality("identity_switches_per_100_frames"), 1, 2, Shown::kSamples},
+    {"PSNR dB", quality("psnr_db"), 1, 2, Shown::kSamples},
+    {"SSIM", quality("ssim"), 1, 4, Shown::kSamples},
+    {"latent error", quality("latent_relative_error"), 1, 6, Shown::kSamples},
 };
 constexpr size_t kWords = 2;  // columns that are set to the left
 const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
@@ -60,11 +83,11 @@ const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples
 std::string cell(const ResultGroup& group, const Column& column) {
   const auto text = [&](double value) { return fmt::format("{:.{}f}", value * column.scale, column.digits); };
   if (column.shown == Shown::kSamples) {
-    const auto samples = group.samples(column.pointer);
+    const auto samples = group.samples(column.figure);
     const MeanInterval interval = mean_interval(samples);
     if (samples.size() > 1) return text(interval.mean) + " ± " + text(interval.half_width);
   }
-  const auto values = group.values(column.pointer);
+  const auto values = group.values(column.figure);
   if (values.empty()) return "";
   if (column.shown != Shown::kRange || values.size() == 1) return text(median(values));
   const auto [smallest, largest] = std::ranges::minmax(values);
@@ -78,14 +101,15 @@ Table main_table(const std::vector<ResultGroup>& groups) {
   header.push_back("note");
   Table table{header};
   for (const auto& group : groups) {
-    std::vector<std::string> row{group.text("strategy"),
+    const ResultLine& of = group.first;
+    std::vector<std::string> row{of.strategy,
                                  group.options(),
-                                 group.text("model"),
+                                 shown(of.model),
                                  group.size(),
-                                 group.text("world_size"),
-                                 group.text("dtype"),
-                                 group.text("frames"),
-                                 group.text("steps"),
+                                 shown(of.world_size),
+                                 shown(of.dtype),
+                                 shown(of.frames),
+                                 shown(of.steps),
                                  group.kind(),
                                  group.machine(),
                                  std::to_string(group.ok.size()),
@@ -109,11 +133,11 @@ std::string explanation(const std::vector<ResultGroup>& groups) {
   return text + "\n\n";
 }
 
-std::string provenance_text(const std::vector<Json>& records) {
+std::string provenance_text(const std::vector<ResultLine>& results) {
   std::set<std::string> lines;
-  for (const auto& r : records) {
-    if (!r.contains("provenance") || !r["provenance"].is_object()) continue;
-    const auto& p = r["provenance"];
+  for (const ResultLine& result : results) {
+    const Json& p = result.provenance;
+    if (!p.is_object()) continue;
     const Json code = p.contains("code") ? p["code"] : Json();
     const bool dirty = code.is_object() && code.contains("dirty") && code["dirty"] == true;
     const std::string gpu = text_at(p, "gpu");
@@ -142,7 +166,8 @@ std::string speedup_text(const std::vector<ResultGroup>& groups, const std::stri
   return text + "\n\n" + markdown_table(table, kWords);
 }
 
-std::string render_markdown(const std::vector<Json>& records, const ReportOptions& options, const fs::path& folder) {
+std::string render_markdown(const std::vector<ResultLine>& records, const ReportOptions& options,
+                            const fs::path& folder) {
   const auto groups = group_results(records);
   std::string text = "# " + options.title + "\n\n" + explanation(groups) + markdown_table(main_table(groups), kWords);
   if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);

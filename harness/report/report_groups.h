@@ -3,20 +3,36 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "harness/record/result_line.h"
 
 namespace dualparal {
 
+/// A number of a line; empty where it has none.
+using Figure = std::function<std::optional<double>(const ResultLine&)>;
+
+/// The figure that a field is, or a metric of `quality`.
+template <class T>
+Figure figure(std::optional<T> ResultLine::*field) {
+  return [field](const ResultLine& line) {
+    return line.*field ? std::optional(static_cast<double>(*(line.*field))) : std::nullopt;
+  };
+}
+Figure quality(const std::string& name);
+
+/// As text; "?" if it is not known.
+std::string shown(const std::optional<std::string>& value);
+std::string shown(const std::optional<int64_t>& value);
+
 /// The runs of one configuration: repeats, and samples with other prompts or seeds.
 struct ResultGroup {
-  nlohmann::ordered_json first;            ///< what all have in common is read from it
-  std::vector<nlohmann::ordered_json> ok;  ///< those that ran to their end
+  ResultLine first;            ///< what all have in common is read from it
+  std::vector<ResultLine> ok;  ///< those that ran to their end
 
-  /// A field of the first line as text; "?" if it is not known.
-  std::string text(const char* field) const;
   /// "measured"; of a simulation with its cluster: "simulated on 8x RTX 4090".
   std::string kind() const;
   std::string size() const;  ///< "480x832", height first
@@ -25,10 +41,10 @@ struct ResultGroup {
   std::string options() const;  ///< those that are not at their default: "block-frames=4 feature-cache=off"
   /// Empty, or why there are no figures: "failed: out of memory".
   std::string note() const;
-  /// Values of a number in the runs that have it, by its JSON pointer ("/quality/drift").
-  std::vector<double> values(const std::string& pointer) const;
+  /// Values in the runs that have the figure.
+  std::vector<double> values(const Figure& figure) const;
   /// One value for each sample, a prompt with a seed: the mean over the sample's repeats.
-  std::vector<double> samples(const std::string& pointer) const;
+  std::vector<double> samples(const Figure& figure) const;
   size_t sample_count() const;
 };
 
@@ -37,10 +53,10 @@ std::string text_at(const nlohmann::ordered_json& object, const char* key, const
 
 /// All lines of files, or of results.jsonl in folders. A point that was run again counts with its last line.
 /// Error if there is none.
-std::vector<nlohmann::ordered_json> read_report_lines(const std::vector<std::filesystem::path>& files);
+std::vector<ResultLine> read_report_lines(const std::vector<std::filesystem::path>& files);
 
 /// By model, kind and frames, strategies in the order of their table. Kinds, clusters, models, sizes, options, ... are
 /// never mixed.
-std::vector<ResultGroup> group_results(const std::vector<nlohmann::ordered_json>& records);
+std::vector<ResultGroup> group_results(const std::vector<ResultLine>& lines);
 
 }  // namespace dualparal

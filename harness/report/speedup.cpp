@@ -20,8 +20,9 @@ constexpr const char* kPaperMemory = "up to 1.48";
 
 std::string comparable_key(const ResultGroup& group) {
   std::string key = group.kind() + "|" + group.size();
-  for (const char* field : {"model", "world_size", "device", "dtype", "frames", "steps"})
-    key += "|" + group.text(field);
+  const ResultLine& of = group.first;
+  for (const auto& text : {of.model, of.device, of.dtype}) key += "|" + shown(text);
+  for (const auto& number : {of.world_size, of.frames, of.steps}) key += "|" + shown(number);
   return key;
 }
 
@@ -36,7 +37,7 @@ std::string set_of(const ResultGroup& group, const std::vector<std::string>& set
 
 std::string number(double value, int digits) { return std::isnan(value) ? "" : fmt::format("{:.{}f}", value, digits); }
 
-bool is_headline(const ResultGroup& group) { return group.text("world_size") == "8" && group.text("frames") == "1025"; }
+bool is_headline(const ResultGroup& group) { return group.first.world_size == 8 && group.first.frames == 1025; }
 
 }  // namespace
 
@@ -52,31 +53,33 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
     const std::string key = set_of(group, order);
     if (std::ranges::find(order, key) == order.end()) order.push_back(key);
     sets[key].push_back(&group);
-    strategies.insert(group.text("strategy"));
-    if (group.text("strategy") != base) continue;
+    strategies.insert(group.first.strategy);
+    if (group.first.strategy != base) continue;
     const ResultGroup*& chosen = bases[key];
     if (!chosen || (chosen->ok.empty() && !group.ok.empty())) chosen = &group;
   }
   check(!bases.empty(), "--baseline {}: no result of it; there are results of {}", base, fmt::join(strategies, ", "));
 
+  const Figure latency_s = figure(&ResultLine::latency_s), bytes = figure(&ResultLine::peak_memory_bytes),
+               flops = figure(&ResultLine::flops);
   Table table{{"strategy", "options", "kind", "machine", "model", "size", "dtype", "ranks", "frames", "steps",
                "latency s", "latency / base", "paper's", "memory MiB", "memory / base", "paper's", "work / base",
                "note"}};
   for (const auto& key : order) {
     if (!bases.contains(key)) continue;
     const ResultGroup& of = *bases.at(key);
-    const auto figure = [](const ResultGroup& group, const char* pointer) { return median(group.values(pointer)); };
+    const auto typical = [](const ResultGroup& group, const Figure& figure) { return median(group.values(figure)); };
     for (const ResultGroup* group : sets.at(key)) {
-      const double latency = figure(*group, "/latency_s"), memory = figure(*group, "/peak_memory_bytes");
-      const bool headline = base == "dualparal" && group->text("strategy") != base && is_headline(*group);
+      const double latency = typical(*group, latency_s), memory = typical(*group, bytes);
+      const bool headline = base == "dualparal" && group->first.strategy != base && is_headline(*group);
       std::string note = group == &of ? "base" : group->note();
       if (group == &of && !of.note().empty()) note = "base, " + of.note();
-      table.push_back({group->text("strategy"), group->options(), group->kind(), group->machine(), group->text("model"),
-                       group->size(), group->text("dtype"), group->text("world_size"), group->text("frames"),
-                       group->text("steps"), number(latency, 3), number(latency / figure(of, "/latency_s"), 2),
-                       headline ? kPaperLatency : "", number(memory / (1 << 20), 1),
-                       number(memory / figure(of, "/peak_memory_bytes"), 2), headline ? kPaperMemory : "",
-                       number(figure(*group, "/flops") / figure(of, "/flops"), 2), note});
+      const ResultLine& line = group->first;
+      table.push_back({line.strategy, group->options(), group->kind(), group->machine(), shown(line.model),
+                       group->size(), shown(line.dtype), shown(line.world_size), shown(line.frames), shown(line.steps),
+                       number(latency, 3), number(latency / typical(of, latency_s), 2), headline ? kPaperLatency : "",
+                       number(memory / (1 << 20), 1), number(memory / typical(of, bytes), 2),
+                       headline ? kPaperMemory : "", number(typical(*group, flops) / typical(of, flops), 2), note});
     }
   }
   return without_idle_columns(table, {"machine"});

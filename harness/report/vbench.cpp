@@ -9,17 +9,13 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "harness/record/results.h"
+#include "harness/report/report_groups.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string text_at(const Json& record, const char* pointer) {
-  const Json::json_pointer path(pointer);
-  return record.contains(path) && record[path].is_string() ? record[path].get<std::string>() : "";
-}
 
 void copy_whole(const fs::path& from, const fs::path& to) {
   PendingFile file(to);
@@ -38,9 +34,9 @@ VbenchExport export_vbench(const std::vector<fs::path>& results, const fs::path&
   std::map<std::string, fs::path> files;  // file name -> the video
   for (const auto& given : results) {
     const fs::path lines = fs::is_directory(given) ? given / "results.jsonl" : given;
-    for (const auto& record : read_results(lines)) {
-      const std::string video = text_at(record, "/video"), point = text_at(record, "/point");
-      const std::string prompt = text_at(record, "/config/prompt");
+    for (const ResultLine& line : read_results(lines)) {
+      const std::string video = line.video.value_or(""), point = line.point.value_or("");
+      const std::string prompt = text_at(line.config, "prompt");
       if (video.empty() || point.empty() || prompt.empty()) {
         ++done.without_video;
         continue;
@@ -50,7 +46,7 @@ VbenchExport export_vbench(const std::vector<fs::path>& results, const fs::path&
       prompts[name] = prompt;
       index[name] = {{"results", fs::absolute(lines).lexically_normal().string()},
                      {"point", point},
-                     {"repeat", record.value("repeat", int64_t{0})}};
+                     {"repeat", line.repeat.value_or(0)}};
       ++done.videos;
     }
   }

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "harness/record/provenance.h"
 
 namespace dualparal {
 
@@ -15,7 +16,7 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
   nlohmann::json mine = nlohmann::json(to_json(options));
   mine["model configuration"] =
       text_hash(read_file(std::filesystem::path(options.model.dir) / "transformer" / "config.json"));
-  mine["program"] = text_hash(read_file("/proc/self/exe"));
+  mine["program"] = program_hash();
   for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
   const auto all = comm.gather(mine.dump());
   const auto first = nlohmann::json::parse(all[0]);

@@ -8,14 +8,13 @@
 #include "base/clock.h"
 #include "base/device.h"
 #include "base/errors.h"
-#include "base/hash.h"
 #include "base/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
-#include "harness/record/result_figures.h"
-#include "harness/record/results.h"
 #include "harness/run/rank_run.h"
+#include "harness/trace/rank_lines.h"
 #include "model/ops/meta_kernels.h"
 
 namespace dualparal {
@@ -23,7 +22,7 @@ namespace {
 
 // The device that ranks compute on; for shapes alone, told which device's kernels are meant.
 at::Device compute_device(const GenerateOptions& options) {
-  if (options.run.mode == "emulate") return parse_device(options.model.device);
+  if (options.run.mode == Mode::kEmulate) return parse_device(options.model.device);
   set_traced_device(named_device(options.model.device).type());
   count_meta_memory();
   register_meta_kernels();
@@ -50,9 +49,9 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
 
 }  // namespace
 
-nlohmann::ordered_json emulate(const GenerateOptions& options) {
+ResultLine emulate(const GenerateOptions& options) {
   const c10::InferenceMode inference;
-  const bool shapes_only = options.run.mode == "trace";
+  const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
   if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
   const Stopwatch total;
@@ -92,20 +91,16 @@ nlohmann::ordered_json emulate(const GenerateOptions& options) {
     release_cached_memory(device);
   }
 
-  auto record = result_header(options, model.name(), request.latent_frames, world_size);
-  record["kind"] = shapes_only ? "traced" : "emulated";
-  set_rank_fields(record, traces);
-  record["load_s"] = shapes_only ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(load_s);
-  record["total_s"] = total.seconds();
-  set_formula_fields(record, plan, work);
-  record["quality"] = nullptr;
-  record["status"] = "ok";
-  record["error"] = nullptr;
-  record["config"] = to_json(options);
-  record["config_hash"] = text_hash(record["config"].dump());
-  record["provenance"] = provenance(shapes_only ? at::Device(at::kCPU) : device);
-  if (!options.output.traces.empty()) write_traces(options.output.traces, traces, record);
-  return record;
+  ResultLine line = result_header(options, model.name(), request.latent_frames, world_size);
+  set_rank_fields(line, traces);
+  if (!shapes_only) line.load_s = load_s;
+  line.total_s = total.seconds();
+  set_formula_fields(line, plan, work);
+  set_config(line, options);
+  line.program_hash = program_hash();
+  line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
+  if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
+  return line;
 }
 
 }  // namespace dualparal

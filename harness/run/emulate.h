@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "base/json.h"
 #include "harness/options/generate_options.h"
+#include "harness/record/result_line.h"
 
 namespace dualparal {
 
@@ -10,6 +10,6 @@ namespace dualparal {
 /// Emulated ranks compute and hold what a real rank would, on one device; traced ones do it with shapes alone, without
 /// weights or arithmetic. Messages go nowhere, so the latents have no meaning and are thrown away. Returns the result
 /// line.
-nlohmann::ordered_json emulate(const GenerateOptions& options);
+ResultLine emulate(const GenerateOptions& options);
 
 }  // namespace dualparal

@@ -10,10 +10,10 @@
 
 #include "base/device.h"
 #include "base/errors.h"
-#include "base/files.h"
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "harness/options/strategies.h"
+#include "harness/record/results.h"
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
 #include "harness/run/rank_run.h"
@@ -34,17 +34,15 @@ int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnv
   return std::max<int64_t>(1, std::thread::hardware_concurrency() / environment->local_world_size);
 }
 
-void print_summary(const GenerateOptions& options, const nlohmann::ordered_json& record) {
-  fmt::print("{} frames ({} latent) of {} x {}: ", record["frames"].get<int64_t>(),
-             record["latent_frames"].get<int64_t>(), record["width"].get<int64_t>(), record["height"].get<int64_t>());
-  if (record["kind"] == "measured")
-    fmt::print("denoised in {:.2f} s, ", record["latency_s"].get<double>());
+void print_summary(const GenerateOptions& options, const ResultLine& line) {
+  fmt::print("{} frames ({} latent) of {} x {}: ", *line.frames, *line.latent_frames, *line.width, *line.height);
+  if (line.latency_s)
+    fmt::print("denoised in {:.2f} s, ", *line.latency_s);
   else
-    fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", record["world_size"].get<int64_t>(),
-               record["kind"].get<std::string>(), record["flops"].get<double>() / 1e12);
-  if (record.contains("decode_s") && !record["decode_s"].is_null())
-    fmt::print("decoded in {:.2f} s, ", record["decode_s"].get<double>());
-  fmt::print("peak memory {:.1f} MiB\n", record["peak_memory_bytes"].get<double>() / (1 << 20));
+    fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", *line.world_size, kind_name(line.kind),
+               line.flops.value_or(0) / 1e12);
+  if (line.decode_s) fmt::print("decoded in {:.2f} s, ", *line.decode_s);
+  fmt::print("peak memory {:.1f} MiB\n", static_cast<double>(*line.peak_memory_bytes) / (1 << 20));
   for (const auto& path : {options.output.video, options.output.save_latents, options.output.save_noise,
                            options.output.save_prompt_embeds, options.output.timeline, options.output.traces})
     if (!path.empty()) fmt::print("wrote {}\n", path);
@@ -52,11 +50,11 @@ void print_summary(const GenerateOptions& options, const nlohmann::ordered_json&
 
 // How many ranks there are, from flags or a launcher.
 int64_t world_size_of(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  const bool runs = options.run.mode == "run";
+  const bool runs = options.run.mode == Mode::kRun;
   check_usage(
       runs || (!environment && options.run.nproc == 1),
       "--mode {}: all ranks are in one process; give their number as --world-size, without --nproc or a launcher",
-      options.run.mode);
+      mode_name(options.run.mode));
   if (!runs) return options.run.world_size;
   const int64_t world_size = environment ? environment->world_size : options.run.nproc;
   check_usage(!environment || options.run.nproc == 1 || options.run.nproc == world_size,
@@ -78,8 +76,9 @@ void check_possible(const GenerateOptions& options, int64_t world_size) {
   check(!why, "--traces {}: cannot make the folder: {}", options.output.traces, why.message());
 }
 
-// This process as one of the ranks. The result line on rank 0, null on the others.
-nlohmann::ordered_json run_as_rank(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
+// This process as one of the ranks. The result line on rank 0, none on the others.
+std::optional<ResultLine> run_as_rank(const GenerateOptions& options,
+                                      const std::optional<RankEnvironment>& environment) {
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.run.backend == "nccl") load_nccl_module();
@@ -104,16 +103,16 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   GenerateOptions options = given;
   resolve_generate_options(options);
   const auto environment = rank_environment();
-  const bool runs = options.run.mode == "run";
+  const bool runs = options.run.mode == Mode::kRun;
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   check_possible(options, world_size);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) return launch_ranks(arguments, world_size);
-  const auto line = runs ? run_as_rank(options, environment) : emulate(options);
-  if (line.is_null()) return;
-  if (!options.output.result.empty()) append_line(options.output.result, line.dump());
-  if (!options.run.quiet) print_summary(options, line);
+  const std::optional<ResultLine> line = runs ? run_as_rank(options, environment) : emulate(options);
+  if (!line) return;
+  if (!options.output.result.empty()) append_result(options.output.result, *line);
+  if (!options.run.quiet) print_summary(options, *line);
 }
 
 }  // namespace dualparal

@@ -101,6 +101,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   recorder.note_memory(run.count_work);
   synchronize(device);
   reset_peak_memory(device);
+  restart_peak_resident();
   NotingSink noting(sink, recorder);
   RankTrace& trace = result.trace;
   trace.begin_s = event_clock();
@@ -117,6 +118,8 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
   trace.peak_reserved_bytes = memory.peak_reserved_bytes;
   trace.weights_bytes = transformer->weights_bytes();
+  if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
+  trace.device_used_bytes = device_used_bytes(device);
   return result;
 }
 

@@ -4,14 +4,13 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/memory.h"
+#include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
-#include "harness/record/result_figures.h"
-#include "harness/record/results.h"
 #include "harness/run/agreement.h"
 #include "harness/trace/rank_figures.h"
+#include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
 
 namespace dualparal {
@@ -25,7 +24,7 @@ RunSession::RunSession(const GenerateOptions& options, Recorder& recorder, RankG
       model_(options.model.dir, options.model.random_weights),
       strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
 
-nlohmann::ordered_json RunSession::run() {
+std::optional<ResultLine> RunSession::run() {
   prepare();
   condition();
   denoise();
@@ -112,42 +111,37 @@ void RunSession::denoise() {
   own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
 }
 
-nlohmann::ordered_json RunSession::finish() {
+std::optional<ResultLine> RunSession::finish() {
   recorder_.set_phase("gathering the ranks' figures");
   std::vector<RankTrace> traces;
   for (const auto& text : group_.comm().gather(own_.trace.to_text())) traces.push_back(RankTrace::from_text(text));
-  if (!leads()) return nullptr;
+  if (!leads()) return std::nullopt;
   recorder_.set_phase("decoding and writing the video");
   sink_->finish();
   if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
-  const auto line = result_line(traces);
+  ResultLine line = result_line(traces);
   if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
   return line;
 }
 
-nlohmann::ordered_json RunSession::result_line(const std::vector<RankTrace>& traces) {
-  using Json = nlohmann::ordered_json;
-  const auto unless = [](bool unknown, auto value) { return unknown ? Json(nullptr) : Json(value); };
-  auto line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
+ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
+  ResultLine line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
   set_rank_fields(line, traces);
-  line["text_encode_s"] = text_encode_s_;
-  line["load_s"] = own_.load_s;
-  line["decode_s"] = unless(options_.output.no_decode, sink_->decode_s());
-  line["total_s"] = total_.seconds();
-  line["text_peak_memory_bytes"] = text_peak_bytes_;
-  line["decode_peak_memory_bytes"] =
-      unless(options_.output.no_decode || !device_.is_cpu(), sink_->decode_peak_memory_bytes());
-  line["peak_resident_bytes"] = peak_resident_bytes();
+  line.text_encode_s = text_encode_s_;
+  line.load_s = own_.load_s;
+  if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
+  line.total_s = total_.seconds();
+  line.text_peak_memory_bytes = text_peak_bytes_;
+  if (!options_.output.no_decode && device_.is_cpu()) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
+  line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plan_, work_);
-  line["quality"] = quality_ ? Json(quality_->result()) : Json(nullptr);
+  if (quality_) line.quality = quality_->result();
   if (!options_.output.reference_latents.empty())
-    line["quality"].update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
-                                           options_.output.no_decode ? nullptr : load_vae_));
-  line["status"] = "ok";
-  line["error"] = nullptr;
-  line["config"] = to_json(options_);
-  line["config_hash"] = text_hash(line["config"].dump());
-  line["provenance"] = provenance(device_);
+    line.quality.update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
+                                        options_.output.no_decode ? nullptr : load_vae_));
+  set_config(line, options_);
+  line.program_hash = program_hash();
+  line.provenance = provenance(device_);
   return line;
 }
 

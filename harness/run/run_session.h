@@ -4,12 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "comm/rank_group.h"
 #include "harness/options/generate_options.h"
+#include "harness/record/result_line.h"
 #include "harness/run/comparing.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/video_sink.h"
@@ -20,18 +21,18 @@ class RunSession {
  public:
   RunSession(const GenerateOptions& options, Recorder& recorder, RankGroup& group, const at::Device& device);
 
-  /// The result line on rank 0, null on the others.
-  nlohmann::ordered_json run();
+  /// The result line on rank 0, none on the others.
+  std::optional<ResultLine> run();
 
  private:
   void prepare();
   void condition();
   void denoise();
-  nlohmann::ordered_json finish();
+  std::optional<ResultLine> finish();
 
   void open_sink();
   void set_prompts(PromptEmbeds embeds);
-  nlohmann::ordered_json result_line(const std::vector<RankTrace>& traces);
+  ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }
 
   const GenerateOptions& options_;

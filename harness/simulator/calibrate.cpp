@@ -191,10 +191,9 @@ double fit_message_byte_s(const std::vector<TraceSet>& sets, Cluster cluster, co
 Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   Calibration result{.cluster = base};
   check(!sets.empty(), "calibration: no traces");
-  const auto dtype = sets[0].run.at("dtype").get<std::string>();
+  const auto dtype = *sets[0].run.dtype;
   for (const TraceSet& set : sets) {
-    check(set.run.at("dtype") == dtype, "calibration: traces in {} and {}; calibrate each on its own", dtype,
-          set.run.at("dtype").get<std::string>());
+    check(set.run.dtype == dtype, "calibration: traces in {} and {}; calibrate each on its own", dtype, *set.run.dtype);
     for (const RankTrace& rank : set.ranks) check(rank.timed, "calibration: a trace without times (mode trace)");
   }
   const auto samples = samples_of(sets);
@@ -230,7 +229,7 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   MessageTimes messages;
   std::vector<TraceSet> together;  // emulated ranks send nothing and share no clock
   for (const TraceSet& set : sets)
-    if (set.run.value("kind", "measured") == "measured") together.push_back(set);
+    if (set.run.kind == ResultKind::kMeasured) together.push_back(set);
   for (const TraceSet& set : together) add_messages(set, messages);
   result.messages = static_cast<int64_t>(messages.posting.size());
   if (messages.amounts.size() > 1) {

@@ -7,14 +7,14 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "harness/record/result_figures.h"
+#include "harness/record/provenance.h"
+#include "harness/record/results.h"
 #include "harness/simulator/replay.h"
 #include "harness/trace/rank_figures.h"
+#include "harness/trace/rank_lines.h"
 
 namespace dualparal {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
@@ -50,51 +50,65 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
   }
   check(all([](const RankTrace& rank) { return rank.work().operations > 0; }),
         "{}: a rank's trace holds no work to model", options.traces.string());
-  return [&cluster, dtype = traces.run["dtype"].get<std::string>()](const Event& event) {
-    return cluster.compute_seconds(event.work, dtype);
-  };
+  return
+      [&cluster, dtype = *traces.run.dtype](const Event& event) { return cluster.compute_seconds(event.work, dtype); };
 }
 
 }  // namespace
 
-Json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
-                      const std::string& compute) {
-  Json record = traces.run;
-  record["source_kind"] = record.at("kind");
-  record["kind"] = "simulated";
-  record["compute"] = compute;
-  record["cluster"] = {{"name", cluster.name},
-                       {"nodes", cluster.nodes},
-                       {"devices_per_node", cluster.devices_per_node},
-                       {"device", cluster.device_name},
-                       {"device_memory_bytes", cluster.device_memory_bytes},
-                       {"device_reserved_bytes", cluster.device_reserved_bytes},
-                       {"efficiency", cluster.efficiency.basis},
-                       {"file_hash", text_hash(read_file(cluster.file))}};
-  for (const char* field : {"text_encode_s", "load_s", "decode_s", "total_s", "text_peak_memory_bytes",
-                            "decode_peak_memory_bytes", "peak_resident_bytes", "quality"})
-    record[field] = nullptr;
-  set_rank_fields(record, replayed);
-  const std::string failure = memory_failure(replayed, cluster);
-  record["status"] = failure.empty() ? "ok" : "failed";
-  record["error"] = failure.empty() ? Json(nullptr) : Json(failure);
-  record["latency_without_memory_limit_s"] = record["latency_s"];
-  if (!failure.empty()) record["latency_s"] = record["first_block_s"] = nullptr;
-  return record;
+ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
+                          const std::string& compute) {
+  // What was asked for, and what formulas say, holds for the simulation too; what was measured does not.
+  const ResultLine& run = traces.run;
+  ResultLine line{.kind = ResultKind::kSimulated,
+                  .strategy = run.strategy,
+                  .options = run.options,
+                  .world_size = run.world_size,
+                  .model = run.model,
+                  .device = run.device,
+                  .dtype = run.dtype,
+                  .frames = run.frames,
+                  .latent_frames = run.latent_frames,
+                  .height = run.height,
+                  .width = run.width,
+                  .steps = run.steps,
+                  .seed = run.seed,
+                  .analytic_cost = run.analytic_cost,
+                  .bubble_ratio_slots = run.bubble_ratio_slots,
+                  .source_kind = run.kind,
+                  .compute = compute,
+                  .config = run.config,
+                  .config_hash = run.config_hash,
+                  .program_hash = program_hash(),
+                  .provenance = run.provenance};
+  line.cluster = {.name = cluster.name,
+                  .nodes = cluster.nodes,
+                  .devices_per_node = cluster.devices_per_node,
+                  .device = cluster.device_name,
+                  .device_memory_bytes = cluster.device_memory_bytes,
+                  .device_reserved_bytes = cluster.device_reserved_bytes,
+                  .efficiency = cluster.efficiency.basis,
+                  .file_hash = text_hash(read_file(cluster.file))};
+  set_rank_fields(line, replayed);
+  line.latency_without_memory_limit_s = line.latency_s;
+  if (const std::string failure = memory_failure(replayed, cluster); !failure.empty()) {
+    line.status = ResultStatus::kFailed;
+    line.error = failure;
+    line.latency_s = line.first_block_s = std::nullopt;
+    line.samples.clear();
+  }
+  return line;
 }
 
 namespace {
 
-void print_summary(const Json& record, const std::string& cluster) {
-  const double latency = record["latency_without_memory_limit_s"];
-  fmt::print("simulated {} on {} ({} ranks, {} frames): ", record["strategy"].get<std::string>(), cluster,
-             record["world_size"].get<int64_t>(), record["frames"].get<int64_t>());
-  if (record["status"] != "ok") fmt::print("does not fit into memory; would take ");
-  fmt::print("{:.3f} s", latency);
-  if (!record["first_block_s"].is_null())
-    fmt::print(", first latents after {:.3f} s", record["first_block_s"].get<double>());
-  fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * record["bubble_ratio"].get<double>(),
-             gib(record["peak_memory_bytes"].get<int64_t>()));
+void print_summary(const ResultLine& line) {
+  fmt::print("simulated {} on {} ({} ranks, {} frames): ", line.strategy, line.cluster->name, *line.world_size,
+             *line.frames);
+  if (line.status != ResultStatus::kOk) fmt::print("does not fit into memory; would take ");
+  fmt::print("{:.3f} s", *line.latency_without_memory_limit_s);
+  if (line.first_block_s) fmt::print(", first latents after {:.3f} s", *line.first_block_s);
+  fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
 }
 
 }  // namespace
@@ -111,16 +125,16 @@ void run_simulate(const SimulateOptions& options) {
   std::string failure;
   for (const Cluster& cluster : clusters) {
     const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
-    const Json record = simulated_record(traces, replayed, cluster, options.compute);
+    const ResultLine line = simulated_line(traces, replayed, cluster, options.compute);
     if (!options.timeline.empty()) {
       std::filesystem::path file = options.timeline;
       if (clusters.size() > 1)
         file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
       write_file(file, chrome_trace(replayed).dump());
     }
-    if (!options.result.empty()) append_line(options.result, record.dump());
-    if (!options.quiet) print_summary(record, cluster.name);
-    if (record["status"] != "ok") failure = fmt::format("{}: {}", cluster.name, record["error"].get<std::string>());
+    if (!options.result.empty()) append_result(options.result, line);
+    if (!options.quiet) print_summary(line);
+    if (line.status != ResultStatus::kOk) failure = fmt::format("{}: {}", cluster.name, *line.error);
   }
   check(failure.empty(), "{}", failure);
 }

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
 #include "harness/simulator/cluster.h"
 #include "harness/trace/rank_trace.h"
 
@@ -22,8 +21,8 @@ struct SimulateOptions {
 
 /// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that need more
 /// memory than their device has make it a failed one, whose latency is null.
-nlohmann::ordered_json simulated_record(const TraceSet& traces, const std::vector<RankTrace>& replayed,
-                                        const Cluster& cluster, const std::string& compute);
+ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
+                          const std::string& compute);
 
 /// `dualparal simulate`: a line for each cluster. Throws Error at the end if the ranks did not fit into some memory.
 void run_simulate(const SimulateOptions& options);

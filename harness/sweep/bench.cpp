@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/progress.h"
+#include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/report/report.h"
 #include "harness/sweep/bench_point.h"
@@ -25,8 +26,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kScratch = ".job";  // folders of points under way
-
-using Json = nlohmann::ordered_json;
 
 // Points that share their traces: one that is generated, and the same one on several clusters.
 using Task = std::vector<Point>;
@@ -97,37 +96,38 @@ class Bench {
     for (const Point& point : task) {
       if (!point.cluster.empty() && (fs::exists(scratch / "traces") || !untraced.empty())) break;
       if (point.cluster.empty()) announce(point);
-      Json record = point.skip_reason.empty() ? generate(point, scratch, simulates, together)
-                                              : unfinished_record(point, "skipped", point.skip_reason);
-      if (record["status"] != "ok") untraced = record["error"];
-      if (point.cluster.empty()) append(point, std::move(record));
+      ResultLine line = point.skip_reason.empty() ? generate(point, scratch, simulates, together)
+                                                  : unfinished_line(point, ResultStatus::kSkipped, point.skip_reason);
+      if (line.status != ResultStatus::kOk) untraced = line.error.value_or("");
+      if (point.cluster.empty()) append(point, std::move(line));
     }
     if (simulates) simulate(task, scratch, untraced);
     fs::remove_all(scratch);
   }
 
-  Json generate(const Point& point, const fs::path& scratch, bool traces, bool quiet) {
-    const fs::path line = scratch / "line.jsonl";
-    fs::remove(line);
+  ResultLine generate(const Point& point, const fs::path& scratch, bool traces, bool quiet) {
+    const fs::path file = scratch / "line.jsonl";
+    fs::remove(file);
     const bool runs_itself = point.cluster.empty();
     const fs::path video = point.video && runs_itself ? point_file("videos", point, varied_, ".mp4") : fs::path();
     const fs::path timeline =
         point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
     auto arguments = flag_arguments(point.flags);
     arguments.insert(arguments.begin(), "generate");
-    arguments.insert(arguments.end(), {"--result", line.string()});
+    arguments.insert(arguments.end(), {"--result", file.string()});
     if (traces) arguments.insert(arguments.end(), {"--traces", (scratch / "traces").string()});
     if (!video.empty()) arguments.insert(arguments.end(), {"--output", (folder_ / video).string()});
     if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
-    if (point.reference)
+    const bool compared = point.reference || point.checked || point.gives_reference;
+    if (compared)
       for (auto& argument : references_.arguments()) arguments.push_back(std::move(argument));
     const auto child = run_self(arguments, options_.quiet || quiet);
-    if (child.exit_code != 0) return unfinished_record(point, "failed", child.error);
-    Json record = read_results(line).at(0);
-    if (!video.empty()) record["video"] = video.string();
-    if (!timeline.empty()) record["timeline"] = timeline.string();
-    if (point.reference) references_.fill(record, point);
-    return record;
+    if (child.exit_code != 0) return unfinished_line(point, ResultStatus::kFailed, child.error);
+    ResultLine line = read_results(file).at(0);
+    if (!video.empty()) line.video = video.string();
+    if (!timeline.empty()) line.timeline = timeline.string();
+    if (compared) references_.fill(line, point);
+    return line;
   }
 
   // All clusters of a task at once: reading its traces takes as long as replaying them.
@@ -145,28 +145,29 @@ class Bench {
     fs::path timeline = points[0]->timeline ? point_file("timelines", *points[0], varied_, ".json") : fs::path();
     if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
     std::string failure = untraced;
-    std::vector<Json> records;
+    std::vector<ResultLine> results;
     if (untraced.empty()) {
       failure = run_self(arguments, true).error;
       // Too little memory is a result: the line is there, and says so.
-      if (fs::exists(lines)) records = read_results(lines);
+      if (fs::exists(lines)) results = read_results(lines);
     }
     for (size_t i = 0; i < points.size(); ++i) {
-      if (i >= records.size()) {
-        append(*points[i],
-               unfinished_record(*points[i], points[i]->skip_reason.empty() ? "failed" : "skipped", failure));
+      if (i >= results.size()) {
+        append(
+            *points[i],
+            unfinished_line(*points[i], points[i]->skip_reason.empty() ? ResultStatus::kFailed : ResultStatus::kSkipped,
+                            failure));
         continue;
       }
-      if (!timeline.empty()) records[i]["timeline"] = timeline_of(timeline, records[i], points.size()).string();
-      append(*points[i], std::move(records[i]));
+      if (!timeline.empty()) results[i].timeline = timeline_of(timeline, results[i], points.size()).string();
+      append(*points[i], std::move(results[i]));
     }
   }
 
   // As `simulate` names them.
-  static fs::path timeline_of(fs::path file, const Json& record, size_t clusters) {
+  static fs::path timeline_of(fs::path file, const ResultLine& line, size_t clusters) {
     if (clusters > 1)
-      file.replace_filename(file.stem().string() + "_" + record["cluster"]["name"].get<std::string>() +
-                            file.extension().string());
+      file.replace_filename(file.stem().string() + "_" + line.cluster->name + file.extension().string());
     return file;
   }
 
@@ -181,14 +182,14 @@ class Bench {
                begun_ == 1 ? "" : fmt::format(", about {} left", duration_text(left)));
   }
 
-  void append(const Point& point, Json record) {
-    record["experiment"] = experiment_.name;
-    record["point"] = point.key();
-    record["repeat"] = point.repeat;
+  void append(const Point& point, ResultLine line) {
+    line.experiment = experiment_.name;
+    line.point = point.key();
+    line.repeat = point.repeat;
     const std::lock_guard lock(mutex_);
-    const bool simulated_memory = record["kind"] == "simulated" && record.contains("latency_without_memory_limit_s");
-    if (record["status"] == "failed" && !simulated_memory) ++failed_;
-    append_line(folder_ / "results.jsonl", record.dump());
+    const bool does_not_fit = line.kind == ResultKind::kSimulated && line.latency_without_memory_limit_s;
+    if (line.status == ResultStatus::kFailed && !does_not_fit) ++failed_;
+    append_result(folder_ / "results.jsonl", line);
   }
 
   const BenchOptions& options_;
@@ -203,6 +204,33 @@ class Bench {
 
 }  // namespace
 
+namespace {
+
+// What is done already, by the points' keys. Results of another program are none of this one's: with `restart` they are
+// set aside, else they are an Error.
+std::map<std::string, ResultStatus> results_so_far(const fs::path& file, bool restart) {
+  set_unfinished_line_aside(file);
+  std::map<std::string, ResultStatus> done;
+  if (!fs::exists(file)) return done;
+  fs::path aside = file;
+  for (int64_t number = 1; fs::exists(aside); ++number)
+    aside = file.parent_path() / fmt::format("results.before-{}.jsonl", number);
+  if (restart) {
+    fs::rename(file, aside);
+    return done;
+  }
+  for (const ResultLine& line : read_results(file)) {
+    check(line.program_hash == program_hash(),
+          "{}: has results of another program ({}, this one is {}): continue with that one, choose another folder "
+          "(--output), or set them aside (--restart; to {})",
+          file.string(), line.program_hash.value_or("not known"), program_hash(), aside.filename().string());
+    if (line.point) done[*line.point] = line.status;
+  }
+  return done;
+}
+
+}  // namespace
+
 int64_t run_bench(const BenchOptions& options) {
   const Experiment experiment = read_experiment(options.experiment);
   const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
@@ -213,16 +241,12 @@ int64_t run_bench(const BenchOptions& options) {
   remove_abandoned_files(folder);
   for (const auto& item : fs::directory_iterator(folder))
     if (item.path().filename().string().starts_with(kScratch)) fs::remove_all(item.path());
-  drop_unfinished_line(lines);
-
-  std::map<std::string, std::string> done;  // key -> status
-  if (fs::exists(lines))
-    for (const auto& record : read_results(lines))
-      if (record.contains("point")) done[record["point"]] = record["status"];
+  const auto done = results_so_far(lines, options.restart);
   std::vector<Point> missing;
   for (const auto& point : experiment.points) {
     const auto found = done.find(point.key());
-    if (found == done.end() || (options.retry_failed && found->second == "failed")) missing.push_back(point);
+    if (found == done.end() || (options.retry_failed && found->second == ResultStatus::kFailed))
+      missing.push_back(point);
   }
   if (!options.quiet)
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),

@@ -10,7 +10,8 @@ struct BenchOptions {
   std::filesystem::path experiment;
   std::filesystem::path output;  ///< folder; empty: results/<name> in the working directory
   bool retry_failed = false;
-  int64_t jobs = 0;  ///< traced points at the same time; 0: as many as the machine has processors. Others run alone
+  bool restart = false;  ///< set results that are there aside and begin anew
+  int64_t jobs = 0;      ///< traced points at the same time; 0: as many as the machine has processors. Others run alone
   bool quiet = false;
 };
 

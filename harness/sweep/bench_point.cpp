@@ -6,9 +6,8 @@
 #include <map>
 
 #include "base/hash.h"
-#include "harness/options/generate_options.h"
+#include "harness/options/result_header.h"
 #include "harness/record/provenance.h"
-#include "harness/record/results.h"
 #include "model/wan/wan_model.h"
 
 namespace dualparal {
@@ -38,14 +37,15 @@ GenerateOptions options_of(const Point& point) {
   return options;
 }
 
-// By the VAE of the model; 0 if its configuration cannot be read.
-int64_t latent_frames_of(const GenerateOptions& options) {
+// By the VAE of the model; empty if its configuration cannot be read.
+std::optional<int64_t> latent_frames_of(const GenerateOptions& options) {
+  if (!options.video.frames || *options.video.frames < 1) return std::nullopt;
   try {
     return read_vae_config(fs::path(options.model.dir) / "vae" / "config.json")
         .geometry()
         .latent_frames(*options.video.frames);
   } catch (const std::exception&) {
-    return 0;
+    return std::nullopt;
   }
 }
 
@@ -84,29 +84,22 @@ std::vector<std::string> flag_arguments(const Flags& flags) {
   return arguments;
 }
 
-nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error) {
+ResultLine unfinished_line(const Point& point, ResultStatus status, const std::string& error) {
   GenerateOptions options = options_of(point);
   options.run.strategy = point.flags.at("strategy");
-  const bool resolved = options.video.frames && options.video.height && options.video.width && options.sampling.steps;
-  for (auto* number : {&options.video.frames, &options.video.height, &options.video.width, &options.sampling.steps})
-    if (!*number) *number = 0;
-  auto record = result_header(options, fs::path(options.model.dir).filename().string(),
-                              resolved && *options.video.frames > 0 ? latent_frames_of(options) : 0,
-                              options.run.mode == "run" ? options.run.nproc : options.run.world_size);
-  if (!resolved)  // the model's own values are not known; zeros would be wrong
-    for (const char* name : {"frames", "latent_frames", "height", "width", "steps"})
-      if (record[name] == 0) record[name] = nullptr;
-  if (!point.cluster.empty()) record["cluster"] = {{"name", point.cluster.stem().string()}};
-  record["kind"] = !point.cluster.empty()          ? "simulated"
-                   : options.run.mode == "emulate" ? "emulated"
-                   : options.run.mode == "trace"   ? "traced"
-                                                   : "measured";
-  record["status"] = status;
-  record["error"] = error;
-  record["config"] = point.flags;
-  if (options.video.prompt) record["config"]["prompt"] = *options.video.prompt;
-  record["provenance"] = provenance(at::kCPU);
-  return record;
+  ResultLine line = result_header(options, fs::path(options.model.dir).filename().string(), latent_frames_of(options),
+                                  options.run.mode == Mode::kRun ? options.run.nproc : options.run.world_size);
+  if (!point.cluster.empty()) {
+    line.kind = ResultKind::kSimulated;
+    line.cluster = {.name = point.cluster.stem().string()};
+  }
+  line.status = status;
+  line.error = error;
+  line.config = point.flags;
+  if (options.video.prompt) line.config["prompt"] = *options.video.prompt;
+  line.program_hash = program_hash();
+  line.provenance = provenance(at::kCPU);
+  return line;
 }
 
 }  // namespace dualparal

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "harness/record/result_line.h"
 #include "harness/sweep/experiment.h"
 
 namespace dualparal {
@@ -23,6 +23,6 @@ std::filesystem::path point_file(const char* folder, const Point& point, const s
 std::vector<std::string> flag_arguments(const Flags& flags);
 
 /// A point that did not run to its end is a result, too: its line begins as that of any other, as far as it is known.
-nlohmann::ordered_json unfinished_record(const Point& point, const std::string& status, const std::string& error);
+ResultLine unfinished_line(const Point& point, ResultStatus status, const std::string& error);
 
 }  // namespace dualparal

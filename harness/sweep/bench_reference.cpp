@@ -74,29 +74,50 @@ std::string References::make(const Point& point, const fs::path& reference) cons
   return child.exit_code == 0 ? "" : child.error;
 }
 
-std::string References::compare(const Point& point, const fs::path& reference, nlohmann::ordered_json& record) const {
+std::string References::compare(const Point& point, const fs::path& reference, ResultLine& line) const {
   std::vector<std::string> arguments{"compare",  latents_.string(), "--reference", reference.string(),
-                                     "--output", figures_.string(), "--frames",    record["frames"].dump()};
-  for (const char* name : {"model", "random-weights", "device", "vae-dtype", "threads", "no-decode"})
+                                     "--output", figures_.string(), "--frames",    std::to_string(*line.frames)};
+  for (const char* name : {"model", "random-weights", "device", "vae-dtype", "threads"})
     append(arguments, point.flags, name);
+  const auto decoded = point.flags.find("no-decode");
+  if (!point.reference || (decoded != point.flags.end() && decoded->second != "false"))
+    arguments.push_back("--no-decode");
   const auto child = run_self(arguments, quiet_);
   if (child.exit_code != 0) return child.error;
-  record["quality"].update(nlohmann::ordered_json::parse(read_file(figures_)));
+  const auto figures = nlohmann::ordered_json::parse(read_file(figures_));
+  if (point.reference) line.quality.update(figures);
+  if (!point.checked) return "";
+  line.error_vs_single = figures.at("latent_relative_error").get<double>();
+  const double most = largest_error(line.dtype.value_or("fp32"));
+  if (*line.error_vs_single <= most) return "";
+  line.status = ResultStatus::kFailed;
+  line.error = fmt::format(
+      "wrong result: latents differ from single's by {:.3g} (|difference| / |single's|), expected at most {:g} in {}",
+      *line.error_vs_single, most, *line.dtype);
   return "";
 }
 
-void References::fill(nlohmann::ordered_json& record, const Point& point) {
+void References::fill(ResultLine& line, const Point& point) {
   const std::string id = key(point);
   const fs::path reference = folder_ / (id + ".safetensors");
-  if (!failures_.contains(id) && !fs::exists(reference))
-    if (const std::string error = make(point, reference); !error.empty()) failures_[id] = error;
-  const auto failed = failures_.find(id);
-  const std::string error =
-      failed != failures_.end() ? "single did not run: " + failed->second : compare(point, reference, record);
-  if (!error.empty()) record["quality"]["reference_error"] = error;
+  if (point.gives_reference && !point.reference) {
+    fs::rename(latents_, reference);
+  } else {
+    if (!failures_.contains(id) && !fs::exists(reference))
+      if (const std::string error = make(point, reference); !error.empty()) failures_[id] = error;
+    const auto failed = failures_.find(id);
+    const std::string error =
+        failed != failures_.end() ? "single did not run: " + failed->second : compare(point, reference, line);
+    if (!error.empty()) {
+      if (line.quality.is_null()) line.quality = nlohmann::ordered_json::object();
+      line.quality["reference_error"] = error;
+    }
+  }
   for (const auto& file : {latents_, noise_, figures_}) fs::remove(file);
 }
 
 void References::remove() { fs::remove_all(folder_); }
+
+double largest_error(const std::string& dtype) { return dtype == "fp32" ? 1e-4 : dtype == "fp16" ? 1e-2 : 1e-1; }
 
 }  // namespace dualparal

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <set>
 
 #include "base/data_dir.h"
@@ -39,9 +40,9 @@ class Reader {
   Experiment read() const {
     const YAML::Node root = load_yaml(file_);
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
-    static const std::set<std::string> keys = {"name",   "title",      "model",  "mode",      "device",    "dtype",
-                                               "repeat", "warmup",     "videos", "timelines", "reference", "base",
-                                               "sweep",  "strategies", "skip",   "clusters"};
+    static const std::set<std::string> keys = {
+        "name",      "title",     "model",           "mode", "device", "dtype",      "repeat", "warmup",  "videos",
+        "timelines", "reference", "error_vs_single", "base", "sweep",  "strategies", "skip",   "clusters"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -63,13 +64,12 @@ class Reader {
     for (const auto& entry : root["strategies"]) add_strategy(experiment, entry, base, common);
     if (root["clusters"]) add_clusters(experiment, root["clusters"]);
     mark_skipped(experiment, root["skip"]);
+    mark_checked(experiment, root["error_vs_single"]);
     for (auto& point : experiment.points) {
       if (point.repeat > 0) continue;
       // Emulated and traced points have neither; their simulations have a clock.
-      const auto mode = point.flags.find("mode");
-      const bool runs = mode == point.flags.end() || mode->second == "run";
-      point.video = wanted(point, root["videos"]) && runs && point.cluster.empty();
-      point.timeline = wanted(point, root["timelines"]) && (runs || !point.cluster.empty());
+      point.video = wanted(point, root["videos"]) && runs(point);
+      point.timeline = wanted(point, root["timelines"]) && (runs(point) || !point.cluster.empty());
       point.reference = wanted(point, root["reference"]);
       if (point.reference) check_can_be_compared(point, root["reference"]);
     }
@@ -186,6 +186,23 @@ class Reader {
       for (auto& point : experiment.points)
         if (point.skip_reason.empty() && matches(point.flags, rule["when"])) point.skip_reason = scalar(rule["reason"]);
     }
+  }
+
+  static bool runs(const Point& point) {
+    const auto mode = point.flags.find("mode");
+    return (mode == point.flags.end() || mode->second == "run") && point.cluster.empty();
+  }
+
+  // An exact strategy is held to `single`, unless the experiment says no (where `single` cannot run, for instance).
+  void mark_checked(Experiment& experiment, const YAML::Node& node) const {
+    for (auto& point : experiment.points) {
+      const std::string& strategy = point.flags.at("strategy");
+      point.checked = strategy != "single" && find_strategy(strategy).exact && runs(point) &&
+                      (!node || wanted(point, node)) && point.skip_reason.empty();
+    }
+    if (std::ranges::any_of(experiment.points, &Point::checked))
+      for (auto& point : experiment.points)
+        point.gives_reference = point.flags.at("strategy") == "single" && runs(point);
   }
 
   // true, false, or a map of flags with the values for which it is true.

@@ -19,7 +19,9 @@ struct Point {
   std::string skip_reason = {};        ///< empty: to be run
   bool video = false;                  ///< keep its mp4
   bool timeline = false;               ///< keep its timeline
-  bool reference = false;              ///< compare it with what `single` makes from the same noise
+  bool reference = false;              ///< compare its video with what `single` makes from the same noise
+  bool checked = false;                ///< its strategy is exact: compare its latents with those of `single`
+  bool gives_reference = false;        ///< `single` itself, for the points that are checked
   /// The same for the same flags, repeat and cluster, whatever their place in the experiment.
   std::string key() const;
   std::string label() const;

@@ -67,6 +67,8 @@ std::string RankTrace::to_text() const {
       {"peak_memory_bytes", peak_memory_bytes},
       {"peak_reserved_bytes", peak_reserved_bytes},
       {"weights_bytes", weights_bytes},
+      {"process_memory_bytes", process_memory_bytes},
+      {"device_used_bytes", device_used_bytes},
       {"events", events.size()},
       {"fields",
        kFields}}.dump();
@@ -94,6 +96,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.peak_memory_bytes = json.at("peak_memory_bytes");
       trace.peak_reserved_bytes = json.at("peak_reserved_bytes");
       trace.weights_bytes = json.at("weights_bytes");
+      trace.process_memory_bytes = json.value("process_memory_bytes", int64_t{0});
+      trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
       expected = json.at("events");
     } catch (const std::exception& error) {
       fail("line {}: {}", number, error.what());
@@ -104,14 +108,14 @@ RankTrace RankTrace::from_text(const std::string& text) {
   return trace;
 }
 
-void write_traces(const fs::path& dir, const std::vector<RankTrace>& traces, const nlohmann::ordered_json& run) {
+void write_traces(const fs::path& dir, const std::vector<RankTrace>& traces, const ResultLine& run) {
   fs::create_directories(dir);
   fs::remove(dir / "run.json");  // first: a set that is not whole is none
   for (const auto& file : fs::directory_iterator(dir))
     if (file.path().filename().string().starts_with("rank_") && file.path().extension() == ".jsonl")
       fs::remove(file.path());
   for (size_t rank = 0; rank < traces.size(); ++rank) write_file(rank_file(dir, rank), traces[rank].to_text());
-  write_file(dir / "run.json", run.dump(1) + "\n");
+  write_file(dir / "run.json", to_json(run).dump(1) + "\n");
 }
 
 TraceSet read_traces(const fs::path& dir) {
@@ -120,12 +124,12 @@ TraceSet read_traces(const fs::path& dir) {
   check(fs::exists(run), "{}: no traces here: expected run.json and rank_00000.jsonl, ... as --traces writes them",
         dir.string());
   try {
-    set.run = nlohmann::ordered_json::parse(read_file(run));
-    check(set.run.contains("world_size") && set.run.contains("dtype"), "not a result line");
+    set.run = result_line_of(nlohmann::ordered_json::parse(read_file(run)));
+    check(set.run.world_size && set.run.dtype, "expected world_size and dtype");
   } catch (const std::exception& error) {
     fail("{}: {}", run.string(), error.what());
   }
-  const auto ranks = set.run["world_size"].get<size_t>();
+  const auto ranks = static_cast<size_t>(*set.run.world_size);
   for (size_t rank = 0; rank < ranks; ++rank) {
     const fs::path file = rank_file(dir, rank);
     check(fs::exists(file), "{}: missing, there should be {} ranks", file.string(), ranks);

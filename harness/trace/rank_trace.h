@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "base/json.h"
 #include "comm/recorder.h"
+#include "harness/record/result_line.h"
 
 namespace dualparal {
 
@@ -16,6 +16,7 @@ struct RankTrace {
   double begin_s = 0, end_s = 0;  ///< event clock, from behind the barrier to the rank's last work
   std::vector<Event> events = {};
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
+  int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
 
   /// Of all its computations.
   Work work() const;
@@ -26,11 +27,10 @@ struct RankTrace {
 };
 
 /// A run's traces: DIR/run.json (its result line) and DIR/rank_00000.jsonl, ... An older set there is replaced.
-void write_traces(const std::filesystem::path& dir, const std::vector<RankTrace>& traces,
-                  const nlohmann::ordered_json& run);
+void write_traces(const std::filesystem::path& dir, const std::vector<RankTrace>& traces, const ResultLine& run);
 
 struct TraceSet {
-  nlohmann::ordered_json run;  ///< the result line
+  ResultLine run;
   std::vector<RankTrace> ranks;
 };
 

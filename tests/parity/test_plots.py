@@ -142,7 +142,7 @@ def test_no_value_at_all_is_no_error(tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.parametrize("change, words", [
-    ({"schema": 2}, "schema 1, got 2"), ({"kind": "guessed"}, "'guessed'"), ({"strategy": None}, "without strategy"),
+    ({"schema": 3}, "schema 1 or 2, got 3"), ({"kind": "guessed"}, "'guessed'"), ({"strategy": None}, "without strategy"),
     ({"status": "fine"}, "'fine'")])
 def test_wrong_lines_are_named(change: dict, words: str, tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", [line(), line() | change])

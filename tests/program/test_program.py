@@ -114,9 +114,11 @@ def test_one_result_line_with_its_provenance(tmp_path):
     lines = [json.loads(line) for line in result.read_text().splitlines()]
     assert len(lines) == 2
     line = lines[0]
-    assert line["schema"] == 1 and line["kind"] == "measured" and line["status"] == "ok"
+    assert line["schema"] == 2 and line["kind"] == "measured" and line["status"] == "ok"
     assert line["frames"] == 6 and line["latent_frames"] == 3  # ceil(5 / 4) + 1
-    assert 0 < line["latency_s"] <= line["total_s"]
+    assert 0 < line["latency_s"] <= line["total_s"] and line["samples"] == [line["latency_s"]]
+    assert line["peak_memory_bytes"] < line["process_memory_bytes"] <= line["peak_resident_bytes"]
+    assert line["program_hash"] and line["error_vs_single"] is None  # nothing to compare with
     assert line["peak_memory_bytes"] > line["per_rank"][0]["weights_bytes"] > 1e6
     assert line["provenance"]["libtorch"].startswith("2.")
     assert 0 <= line["quality"]["flicker"] <= 1

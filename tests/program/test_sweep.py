@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from test_program import PROGRAM, check_refused, run
 
@@ -128,3 +129,51 @@ def test_two_sweeps_do_not_work_in_one_folder(tmp_path):
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
+
+
+EXACT = """
+name: exact
+base: {steps: 8, threads: 1, frames: 33, prompt: "a red circle", no-decode: true}
+strategies: [single, {name: ring, options: {nproc: 2}}, {name: naive_pipeline, options: {nproc: 2}}, dualparal]
+"""
+
+
+def test_exact_strategies_are_held_to_single(tmp_path):
+    experiment, output = tmp_path / "e.yaml", tmp_path / "out"
+    experiment.write_text(EXACT)
+    finish(experiment, output)
+    lines = {line["strategy"]: line for line in map(json.loads, (output / "results.jsonl").read_text().splitlines())}
+    assert {line["status"] for line in lines.values()} == {"ok"}
+    for name in ("ring", "naive_pipeline"):
+        assert 0 <= lines[name]["error_vs_single"] < 1e-5 and lines[name]["quality"]["latent_relative_error"] is None
+    assert lines["single"]["error_vs_single"] is None and lines["dualparal"]["error_vs_single"] is None
+    assert not (output / ".references").exists()
+
+
+def test_a_wrong_result_is_a_failed_point(tmp_path):
+    experiment, output = tmp_path / "e.yaml", tmp_path / "out"
+    experiment.write_text(EXACT)
+    child = start(experiment, output)
+    while not (found := list(output.glob(".references/*.safetensors"))):  # single is done
+        assert child.poll() is None
+        time.sleep(0.01)
+    latents = load_file(found[0])["latents"]
+    save_file({"latents": latents * 1.01}, tmp_path / "wrong.safetensors")
+    os.rename(tmp_path / "wrong.safetensors", found[0])
+    assert child.wait(120) == 1
+    lines = {line["strategy"]: line for line in map(json.loads, (output / "results.jsonl").read_text().splitlines())}
+    assert lines["ring"]["status"] == "failed" and lines["ring"]["error"].startswith("wrong result")
+    assert 0.009 < lines["ring"]["error_vs_single"] < 0.011 and lines["dualparal"]["status"] == "ok"
+
+
+def test_results_of_another_program_are_none_of_this_one(tmp_path):
+    experiment, output = tmp_path / "e.yaml", tmp_path / "out"
+    experiment.write_text("name: x\nbase: {steps: 1, threads: 1, frames: 1, no-decode: true}\nstrategies: [single]")
+    finish(experiment, output)
+    lines = output / "results.jsonl"
+    other = json.loads(lines.read_text()) | {"program_hash": "0123"}
+    lines.write_text(json.dumps(other) + "\n")
+    check_refused(run("bench", experiment, "--output", output), [1], [str(lines), "another program", "0123", "--restart"])
+    assert run("bench", experiment, "--output", output, "--restart").returncode == 0
+    assert json.loads((output / "results.before-1.jsonl").read_text()) == other
+    assert json.loads(lines.read_text())["program_hash"] != "0123"

@@ -128,29 +128,28 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   cluster.device_reserved_bytes = int64_t{1} << 30;
   cluster.file = (folder / "c.yaml").string();
   std::ofstream(cluster.file) << cluster_yaml(cluster);
-  TraceSet set{{{"kind", "traced"}, {"dtype", "fp32"}, {"world_size", 2}},
+  TraceSet set{{.kind = ResultKind::kTraced, .world_size = 2, .dtype = "fp32"},
                {{.events = {compute(3)}, .peak_memory_bytes = int64_t{1} << 30},
                 {.events = {compute(3)}, .peak_memory_bytes = int64_t{2} << 30}}};
-  auto record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
-  BOOST_TEST(record["status"] == "ok");
-  BOOST_TEST(record["latency_s"].get<double>() == 3, tt::tolerance(1e-6));
-  BOOST_TEST(record["kind"] == "simulated");
-  BOOST_TEST(record["source_kind"] == "traced");
+  ResultLine line = simulated_line(set, replay(set.ranks, cluster, given), cluster, "measured");
+  BOOST_TEST((line.status == ResultStatus::kOk));
+  BOOST_TEST(line.latency_s.value() == 3, tt::tolerance(1e-6));
+  BOOST_TEST((line.kind == ResultKind::kSimulated));
+  BOOST_TEST((line.source_kind == ResultKind::kTraced));
   set.ranks[1].peak_memory_bytes += 1 << 20;
-  record = simulated_record(set, replay(set.ranks, cluster, given), cluster, "measured");
-  BOOST_TEST(record["status"] == "failed");
-  BOOST_TEST(record["error"].get<std::string>().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
-  BOOST_TEST(record["latency_s"].is_null());
-  BOOST_TEST(record["latency_without_memory_limit_s"].get<double>() == 3, tt::tolerance(1e-6));
+  line = simulated_line(set, replay(set.ranks, cluster, given), cluster, "measured");
+  BOOST_TEST((line.status == ResultStatus::kFailed));
+  BOOST_TEST(line.error.value().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
+  BOOST_TEST(!line.latency_s.has_value());
+  BOOST_TEST(line.latency_without_memory_limit_s.value() == 3, tt::tolerance(1e-6));
 
   // Both ranks on one device.
   set.ranks[1].peak_memory_bytes = int64_t{1} << 30;
   cluster.devices_per_node = 1;
-  BOOST_TEST(simulated_record(set, set.ranks, cluster, "measured")["status"] == "ok");
+  BOOST_TEST((simulated_line(set, set.ranks, cluster, "measured").status == ResultStatus::kOk));
   set.ranks[0].peak_memory_bytes += 1 << 20;
-  record = simulated_record(set, set.ranks, cluster, "measured");
-  BOOST_TEST(record["error"].get<std::string>().starts_with(
-      "out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
+  line = simulated_line(set, set.ranks, cluster, "measured");
+  BOOST_TEST(line.error.value().starts_with("out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
 }
 
 // Operations add to the device's time, or go on beside it and last longer in some computations.
@@ -167,7 +166,7 @@ BOOST_DATA_TEST_CASE(calibration_finds_the_rates_that_made_the_times, data::make
   std::vector<double> device_s;  // of an operation
   for (int64_t frames : {4, 9, 17, 30}) {
     sets.push_back(
-        {{{"dtype", "fp32"}}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
+        {{.dtype = "fp32"}, trace_ranks(dualparal_strategy(), {}, ranks_request(frames, 2), 2, with_layers(6))});
     for (const RankTrace& rank : sets.back().ranks)
       for (const Event& e : rank.events)
         if (e.work.operations > 0)

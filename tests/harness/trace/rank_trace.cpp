@@ -71,19 +71,20 @@ BOOST_AUTO_TEST_CASE(work_of_dualparal_at_1025_frames_is_the_hand_count) {
 BOOST_AUTO_TEST_CASE(files_hold_everything_and_say_what_is_wrong_with_them) {
   const TempFolder folder;
   const auto traces = trace_ranks(dualparal_strategy(), {}, ranks_request(30, 2), 2, tiny_transformer());
-  write_traces(folder / "t", traces, {{"world_size", 2}, {"dtype", "fp32"}});
+  write_traces(folder / "t", traces, {.strategy = "dualparal", .world_size = 2, .dtype = "fp32"});
   const TraceSet again = read_traces(folder / "t");
   BOOST_REQUIRE(again.ranks.size() == 2u);
+  BOOST_TEST(again.run.strategy == "dualparal");
   for (size_t rank = 0; rank < 2; ++rank) BOOST_TEST(again.ranks[rank].to_text() == traces[rank].to_text());
 
   // Written again with fewer ranks: none of the old ones is left.
-  write_traces(folder / "t", {traces[0]}, {{"world_size", 1}, {"dtype", "fp32"}});
+  write_traces(folder / "t", {traces[0]}, {.strategy = "dualparal", .world_size = 1, .dtype = "fp32"});
   BOOST_TEST(!fs::exists(folder / "t/rank_00001.jsonl"));
 
   expect_error({"nothing", "run.json"}, [&] { read_traces(folder / "nothing"); });
-  write_traces(folder / "t", traces, {{"world_size", 3}, {"dtype", "fp32"}});
+  write_traces(folder / "t", traces, {.strategy = "dualparal", .world_size = 3, .dtype = "fp32"});
   expect_error({"rank_00002.jsonl", "missing", "3 ranks"}, [&] { read_traces(folder / "t"); });
-  write_traces(folder / "t", traces, {{"world_size", 2}, {"dtype", "fp32"}});
+  write_traces(folder / "t", traces, {.strategy = "dualparal", .world_size = 2, .dtype = "fp32"});
   const std::string whole = traces[1].to_text();
   const size_t line = whole.rfind('\n', whole.size() - 2);
   write_file(folder / "t/rank_00001.jsonl", whole.substr(0, line + 1));

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/options/result_header.h"
+
+#include <cmath>
+
+#include "base/hash.h"
+
+namespace dualparal {
+
+ResultKind kind_of(Mode mode) {
+  switch (mode) {
+    case Mode::kEmulate:
+      return ResultKind::kEmulated;
+    case Mode::kTrace:
+      return ResultKind::kTraced;
+    case Mode::kRun:
+      break;
+  }
+  return ResultKind::kMeasured;
+}
+
+ResultLine result_header(const GenerateOptions& o, const std::string& model_name, std::optional<int64_t> latent_frames,
+                         int64_t world_size) {
+  return {.kind = kind_of(o.run.mode),
+          .strategy = o.run.strategy,
+          .options = nlohmann::ordered_json(o.run.strategy_options),
+          .world_size = world_size,
+          .model = model_name,
+          .device = o.model.device,
+          .dtype = o.model.dtype,
+          .frames = o.video.frames,
+          .latent_frames = latent_frames,
+          .height = o.video.height,
+          .width = o.video.width,
+          .steps = o.sampling.steps,
+          .seed = o.sampling.seed};
+}
+
+void set_formula_fields(ResultLine& line, const StrategyPlan& plan, const Workload& work) {
+  const AnalyticCost cost = analytic_cost(plan, work);
+  line.analytic_cost = {.sent_bytes = std::llround(cost.sent_bytes),
+                        .weights_bytes = std::llround(cost.weights_bytes),
+                        .key_value_bytes = std::llround(cost.key_value_bytes)};
+  if (plan.slots) line.bubble_ratio_slots = plan.slots->bubble_ratio();
+}
+
+void set_config(ResultLine& line, const GenerateOptions& options) {
+  line.config = to_json(options);
+  line.config_hash = text_hash(line.config.dump());
+}
+
+}  // namespace dualparal

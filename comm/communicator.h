@@ -51,6 +51,11 @@ class Communicator {
   virtual void barrier() = 0;
   /// Every rank's text, by rank, on every rank. For what is agreed on once, not for the steady state.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
+  /// Every rank's text, of any length, by rank, on rank 0; nothing on the others.
+  virtual std::vector<std::string> gather_on_first(const std::string& text) {
+    auto texts = gather(text);
+    return rank() == 0 ? std::move(texts) : std::vector<std::string>{};
+  }
 };
 
 /// The links of a pipeline: every rank to the next, and the last back to the first.

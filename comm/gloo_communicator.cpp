@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/gloo_communicator.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -106,7 +107,39 @@ class GlooCommunicator final : public Communicator {
     return texts;
   }
 
+  // The store's messages have a limit of some MiB: these travel between the ranks, in pieces.
+  std::vector<std::string> gather_on_first(const std::string& text) override {
+    const NvtxRange range("gather on rank 0");
+    const auto lengths = gather(std::to_string(text.size()));
+    if (rank() > 0) {
+      transfer_text(const_cast<char*>(text.data()), text.size(), [&](std::vector<at::Tensor>& piece) {
+        with_peer(0, "sending to", [&] { group_->send(piece, 0, kTextTag)->wait(); });
+      });
+      return {};
+    }
+    std::vector<std::string> texts{text};
+    for (int64_t other = 1; other < world_size(); ++other) {
+      texts.emplace_back(std::stoull(lengths[other]), '\0');
+      transfer_text(texts.back().data(), texts.back().size(), [&](std::vector<at::Tensor>& piece) {
+        with_peer(other, "receiving from", [&] { group_->recv(piece, static_cast<int>(other), kTextTag)->wait(); });
+      });
+    }
+    return texts;
+  }
+
  private:
+  static constexpr int kTextTag = 3;  // beside the channels
+  static constexpr size_t kPieceBytes = size_t{4} << 20;
+
+  template <class Exchange>
+  static void transfer_text(char* text, size_t bytes, const Exchange& exchange) {
+    for (size_t begin = 0; begin < bytes; begin += kPieceBytes) {
+      const auto length = static_cast<int64_t>(std::min(kPieceBytes, bytes - begin));
+      std::vector<at::Tensor> piece{at::from_blob(text + begin, {length}, at::kByte)};
+      exchange(piece);
+    }
+  }
+
   c10::intrusive_ptr<c10d::Store> store_;
   GlooOptions options_;
   c10::intrusive_ptr<ProcessGroupGloo> group_;

@@ -121,6 +121,18 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
+  in.option("--repeats", o.repeats,
+            "times to denoise, one after the other; the latency is their median, the video the first")
+      ->capture_default_str()
+      ->check(positive_number());
+  in.option("--until-interval", o.until_interval,
+            "repeat until half the 95 % confidence interval of the latency is at most this part of its mean, for "
+            "instance 0.02; 0: do not")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  in.option("--max-repeats", o.max_repeats, "most repeats of --until-interval")
+      ->capture_default_str()
+      ->check(positive_number());
   in.flag("--quiet", o.quiet, "no progress and no summary");
   for (const auto& [name, help] : all_strategy_options())
     in.app
@@ -160,6 +172,10 @@ void add_flags(const FlagGroup& in, OutputOptions& o) {
   in.option("--reference-latents", o.reference_latents,
             "latents to compare with, as --save-latents writes them: psnr_db, ssim and latent_relative_error");
   in.flag("--no-decode", o.no_decode, "do not decode the latents");
+  in.flag(
+      "--overlap-decoding", o.overlap_decoding,
+      "decode blocks while later ones are being denoised: the video is done sooner, but latency and memory are then "
+      "those of both");
   in.flag("--no-quality", o.no_quality, "do not compute the quality metrics");
   in.option("--result", o.result, "file to which the result line (JSON) is appended");
   in.option("--timeline", o.timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
@@ -170,6 +186,9 @@ void add_flags(const FlagGroup& in, OutputOptions& o) {
 void resolve_run(RunOptions& o, const ModelOptions& model) {
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
+  check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),
+              "--repeats, --until-interval: --mode {} times no run", mode_name(o.mode));
+  check_usage(o.max_repeats >= o.repeats, "--max-repeats {}: less than --repeats {}", o.max_repeats, o.repeats);
   // A GPU's first steps load kernels and fill the allocator's pools. Two: blocks have their neighbours by then.
   const bool on_gpu = named_device(model.device).is_cuda() && o.mode != Mode::kTrace;
   if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
@@ -235,6 +254,8 @@ void resolve_generate_options(GenerateOptions& o) {
   resolve_run(o.run, o.model);
   check_video(o.video, o.model);
   check_output(o.output, o.run.mode);
+  check_usage(!o.output.overlap_decoding || find_strategy(o.run.strategy).streams_blocks,
+              "--overlap-decoding: {} finishes all latents at once; nothing can be decoded before", o.run.strategy);
 }
 
 nlohmann::ordered_json to_json(const GenerateOptions& o) {
@@ -266,6 +287,10 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"seed", o.sampling.seed},
           {"initial_noise", o.sampling.initial_noise},
           {"no_decode", o.output.no_decode},
+          {"overlap_decoding", o.output.overlap_decoding},
+          {"repeats", o.run.repeats},
+          {"until_interval", o.run.until_interval},
+          {"max_repeats", o.run.max_repeats},
           {"warmup_steps", *o.run.warmup_steps}};
 }
 

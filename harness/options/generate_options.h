@@ -36,6 +36,10 @@ struct RunOptions {
   int64_t world_size = 1;  ///< ranks of an emulated or traced run
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
+  int64_t repeats = 1;  ///< denoise as often, at least; latency is the median
+  double until_interval =
+      0;  ///< go on until the 95 % interval's half width is less than this part of the mean; 0: do not
+  int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
   bool quiet = false;
 };
@@ -62,6 +66,7 @@ struct OutputOptions {
   std::string save_latents, save_noise, save_prompt_embeds;
   std::string reference_latents;
   bool no_decode = false;
+  bool overlap_decoding = false;
   bool no_quality = false;
   std::string result;    ///< file to which the result line is appended
   std::string timeline;  ///< Chrome trace

@@ -48,7 +48,8 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("peak_reserved_bytes", l.peak_reserved_bytes), visit("process_memory_bytes", l.process_memory_bytes);
   visit("device_used_bytes", l.device_used_bytes), visit("weights_bytes", l.weights_bytes), visit("flops", l.flops);
   visit("matmul_flops", l.matmul_flops), visit("attention_flops", l.attention_flops);
-  visit("moved_bytes", l.moved_bytes);
+  visit("moved_bytes", l.moved_bytes), visit("clock_offset_s", l.clock_offset_s);
+  visit("clock_error_s", l.clock_error_s);
 }
 
 template <class Line, class Visit>

@@ -29,6 +29,7 @@ struct RankLine {
   std::optional<int64_t> sent_bytes = {}, peak_memory_bytes = {}, peak_reserved_bytes = {}, process_memory_bytes = {},
                          device_used_bytes = {}, weights_bytes = {};
   std::optional<double> flops = {}, matmul_flops = {}, attention_flops = {}, moved_bytes = {};
+  std::optional<double> clock_offset_s = {}, clock_error_s = {};  ///< of its host's clock to rank 0's
 };
 
 /// What formulas say, from the strategy's plan.

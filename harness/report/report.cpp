@@ -8,10 +8,10 @@
 #include <set>
 
 #include "base/files.h"
+#include "harness/record/statistics.h"
 #include "harness/report/report_groups.h"
 #include "harness/report/report_table.h"
 #include "harness/report/speedup.h"
-#include "harness/report/statistics.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 enum class Shown {
   kMedian,   // over all runs
-  kRange,    // besides, the smallest and the largest
+  kRange,    // of the latency, over all repeats; besides, the smallest and the largest
   kSamples,  // mean and confidence interval where prompts or seeds differ: figures of a video, not of a run
 };
 
@@ -87,7 +87,7 @@ std::string cell(const ResultGroup& group, const Column& column) {
     const MeanInterval interval = mean_interval(samples);
     if (samples.size() > 1) return text(interval.mean) + " ± " + text(interval.half_width);
   }
-  const auto values = group.values(column.figure);
+  const auto values = column.shown == Shown::kRange ? group.latencies() : group.values(column.figure);
   if (values.empty()) return "";
   if (column.shown != Shown::kRange || values.size() == 1) return text(median(values));
   const auto [smallest, largest] = std::ranges::minmax(values);
@@ -96,7 +96,7 @@ std::string cell(const ResultGroup& group, const Column& column) {
 
 Table main_table(const std::vector<ResultGroup>& groups) {
   std::vector<std::string> header{"strategy", "options", "model", "size",    "ranks", "dtype",
-                                  "frames",   "steps",   "kind",  "machine", "n",     "samples"};
+                                  "frames",   "steps",   "kind",  "machine", "runs",  "samples"};
   for (const auto& column : kColumns) header.push_back(column.title);
   header.push_back("note");
   Table table{header};
@@ -112,7 +112,7 @@ Table main_table(const std::vector<ResultGroup>& groups) {
                                  shown(of.steps),
                                  group.kind(),
                                  group.machine(),
-                                 std::to_string(group.ok.size()),
+                                 std::to_string(std::max(group.ok.size(), group.latencies().size())),
                                  std::to_string(group.sample_count())};
     for (const auto& column : kColumns) row.push_back(cell(group, column));
     row.push_back(group.note());
@@ -123,7 +123,7 @@ Table main_table(const std::vector<ResultGroup>& groups) {
 
 std::string explanation(const std::vector<ResultGroup>& groups) {
   std::string text =
-      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of n runs. Memory: highest "
+      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of all runs. Memory: highest "
       "allocated "
       "by any rank while denoising, weights included. Definitions: docs/metrics.md.";
   if (std::ranges::any_of(groups, [](const ResultGroup& group) { return group.sample_count() > 1; }))

@@ -98,6 +98,16 @@ std::vector<double> ResultGroup::samples(const Figure& figure) const {
   return out;
 }
 
+std::vector<double> ResultGroup::latencies() const {
+  std::vector<double> out;
+  for (const ResultLine& line : ok)
+    if (!line.samples.empty())
+      out.insert(out.end(), line.samples.begin(), line.samples.end());
+    else if (line.latency_s)
+      out.push_back(*line.latency_s);
+  return out;
+}
+
 size_t ResultGroup::sample_count() const {
   std::set<std::string> samples;
   for (const ResultLine& line : ok) samples.insert(sample_key(line));

@@ -46,6 +46,7 @@ struct ResultGroup {
   /// One value for each sample, a prompt with a seed: the mean over the sample's repeats.
   std::vector<double> samples(const Figure& figure) const;
   size_t sample_count() const;
+  std::vector<double> latencies() const;  ///< of every repeat of every line
 };
 
 /// `object[key]` if there is such a text, else `otherwise`.

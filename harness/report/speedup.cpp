@@ -9,7 +9,7 @@
 #include <set>
 
 #include "base/errors.h"
-#include "harness/report/statistics.h"
+#include "harness/record/statistics.h"
 
 namespace dualparal {
 namespace {

@@ -13,6 +13,7 @@
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
+#include "harness/record/results.h"
 #include "harness/run/rank_run.h"
 #include "harness/trace/rank_lines.h"
 #include "model/ops/meta_kernels.h"
@@ -99,6 +100,7 @@ ResultLine emulate(const GenerateOptions& options) {
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
+  if (!options.output.result.empty()) append_result(options.output.result, line);
   if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
   return line;
 }

@@ -13,7 +13,6 @@
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "harness/options/strategies.h"
-#include "harness/record/results.h"
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
 #include "harness/run/rank_run.h"
@@ -111,7 +110,6 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   if (runs && !environment && world_size > 1) return launch_ranks(arguments, world_size);
   const std::optional<ResultLine> line = runs ? run_as_rank(options, environment) : emulate(options);
   if (!line) return;
-  if (!options.output.result.empty()) append_result(options.output.result, *line);
   if (!options.run.quiet) print_summary(options, *line);
 }
 

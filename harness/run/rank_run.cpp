@@ -10,6 +10,8 @@
 #include "base/nvtx.h"
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
+#include "harness/record/statistics.h"
+#include "harness/run/clock_alignment.h"
 #include "model/checkpoint/safetensors.h"
 
 namespace dualparal {
@@ -28,6 +30,52 @@ class NotingSink final : public LatentsSink {
   LatentsSink& inner_;
   Recorder& recorder_;
 };
+
+// The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone.
+double latency_of_slowest(Communicator& comm, double seconds) {
+  double slowest = 0;
+  for (const std::string& text : comm.gather(fmt::format("{:.17g}", seconds)))
+    slowest = std::max(slowest, std::stod(text));
+  return slowest;
+}
+
+bool enough(const std::vector<double>& samples, const RunOptions& options) {
+  const auto count = static_cast<int64_t>(samples.size());
+  if (count < options.repeats) return false;
+  if (options.until_interval == 0 || count >= options.max_repeats) return true;
+  const MeanInterval interval = mean_interval(samples);
+  return interval.half_width <= options.until_interval * interval.mean;  // not of one sample, whose interval is NaN
+}
+
+RankTrace denoise_once(const RankRun& run, const Request& request, const Transformer& transformer, Communicator& comm,
+                       Recorder& recorder, LatentsSink& sink) {
+  const at::Device device = run.placement.device;
+  recorder.clear();
+  recorder.set_phase("waiting for all ranks to be ready");
+  comm.barrier();
+  synchronize(device);
+  reset_peak_memory(device);
+  restart_peak_resident();
+  NotingSink noting(sink, recorder);
+  RankTrace trace;
+  trace.begin_s = event_clock();
+  {
+    const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
+    Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
+    run.strategy.denoise(
+        {request, transformer, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
+    synchronize(device);
+  }
+  trace.end_s = event_clock();
+  trace.events = recorder.events();
+  const MemoryUsage memory = memory_usage(device);
+  trace.peak_memory_bytes = memory.peak_allocated_bytes;
+  trace.peak_reserved_bytes = memory.peak_reserved_bytes;
+  trace.weights_bytes = transformer.weights_bytes();
+  if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
+  trace.device_used_bytes = device_used_bytes(device);
+  return trace;
+}
 
 }  // namespace
 
@@ -94,32 +142,24 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   comm.connect(run.plan.links());
   if (*run.options.run.warmup_steps > 0) warm_up(comm);
 
-  recorder.set_phase("waiting for all ranks to be ready");
-  comm.barrier();
   std::optional<WorkMeter> meter;
   if (run.count_work) meter.emplace();
   recorder.note_memory(run.count_work);
-  synchronize(device);
-  reset_peak_memory(device);
-  restart_peak_resident();
-  NotingSink noting(sink, recorder);
-  RankTrace& trace = result.trace;
-  trace.begin_s = event_clock();
-  {
-    const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
-    Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise({request, *transformer, comm, recorder, noting,
-                          [&](int64_t done, int64_t all) { progress.update(done, all); }});
-    synchronize(device);
-  }
-  trace.end_s = event_clock();
-  trace.events = recorder.events();
-  const MemoryUsage memory = memory_usage(device);
-  trace.peak_memory_bytes = memory.peak_allocated_bytes;
-  trace.peak_reserved_bytes = memory.peak_reserved_bytes;
-  trace.weights_bytes = transformer->weights_bytes();
-  if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
-  trace.device_used_bytes = device_used_bytes(device);
+  const ClockOffset clock = align_clock(comm, clock_host(), event_clock);
+  std::vector<RankTrace> repeats;
+  NullSink nowhere;
+  do {
+    repeats.push_back(denoise_once(run, request, *transformer, comm, recorder, repeats.empty() ? sink : nowhere));
+    const RankTrace& last = repeats.back();
+    result.samples.push_back(latency_of_slowest(comm, last.end_s - last.begin_s));
+  } while (!enough(result.samples, run.options.run));
+  auto sorted = result.samples;
+  std::ranges::sort(sorted);
+  const auto typical = std::ranges::find(result.samples, sorted[(sorted.size() - 1) / 2]) - result.samples.begin();
+  result.trace = std::move(repeats[typical]);
+  result.trace.shift(clock.offset_s);
+  result.trace.clock_offset_s = clock.offset_s;
+  result.trace.clock_error_s = clock.error_s;
   return result;
 }
 

@@ -32,8 +32,9 @@ struct RankRun {
 };
 
 struct RankResult {
-  RankTrace trace;
-  double load_s = 0;  ///< reading its transformer weights
+  RankTrace trace;              ///< of the repeat whose latency is the median (of an even number, the lower one)
+  std::vector<double> samples;  ///< latency of every repeat, that of the slowest rank, seconds
+  double load_s = 0;            ///< reading its transformer weights
 };
 
 /// Denoises this rank's part of `request`.

@@ -8,6 +8,8 @@
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
+#include "harness/record/results.h"
+#include "harness/record/statistics.h"
 #include "harness/run/agreement.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
@@ -63,8 +65,7 @@ void RunSession::open_sink() {
       .width = *options_.video.width,
       .fps = *options_.video.fps,
       .decode = !options_.output.no_decode,
-      // On a GPU decoding would take the time and memory that are being measured.
-      .overlap = find_strategy(options_.run.strategy).streams_blocks && device_.is_cpu(),
+      .overlap = options_.output.overlap_decoding,
       .video_path = options_.output.video,
       .frames_dir = options_.output.save_frames,
       .latents_path = latents_path_,
@@ -114,12 +115,15 @@ void RunSession::denoise() {
 std::optional<ResultLine> RunSession::finish() {
   recorder_.set_phase("gathering the ranks' figures");
   std::vector<RankTrace> traces;
-  for (const auto& text : group_.comm().gather(own_.trace.to_text())) traces.push_back(RankTrace::from_text(text));
+  for (const auto& text : group_.comm().gather_on_first(own_.trace.to_text()))
+    traces.push_back(RankTrace::from_text(text));
   if (!leads()) return std::nullopt;
   recorder_.set_phase("decoding and writing the video");
   sink_->finish();
-  if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
   ResultLine line = result_line(traces);
+  // First what cannot be had again, then what only explains it.
+  if (!options_.output.result.empty()) append_result(options_.output.result, line);
+  if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
   if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
   return line;
 }
@@ -127,6 +131,9 @@ std::optional<ResultLine> RunSession::finish() {
 ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   ResultLine line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
   set_rank_fields(line, traces);
+  line.samples = own_.samples;
+  if (const MeanInterval interval = mean_interval(own_.samples); own_.samples.size() > 1)
+    line.interval = interval.half_width / interval.mean;
   line.text_encode_s = text_encode_s_;
   line.load_s = own_.load_s;
   if (!options_.output.no_decode) line.decode_s = sink_->decode_s();

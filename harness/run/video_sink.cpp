@@ -20,6 +20,7 @@ constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory of one decoding
 VideoSink::VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae>()> load_vae, QualityMeter* quality)
     : options_(std::move(options)), load_vae_(std::move(load_vae)), quality_(quality) {
   // Opened now, so that a path that cannot be written fails before the work, not after it.
+  if (!options_.overlap) spool_ = std::make_unique<LatentsSpool>();
   if (!options_.video_path.empty())
     video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps);
 }
@@ -34,12 +35,14 @@ VideoSink::~VideoSink() {
 }
 
 void VideoSink::push(const at::Tensor& latents) {
-  const at::Tensor copy = latents.to(at::kCPU, at::kFloat).clone();
+  at::Tensor copy = latents.to(at::kCPU, at::kFloat);
   if (!options_.latents_path.empty()) save_piece(copy);
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);  // a full disk ends the denoising, too
+  if (spool_) return spool_->push(copy);
+  if (copy.is_alias_of(latents)) copy = copy.clone();
   queue_.push_back(copy);
-  if (options_.overlap && !worker_.joinable()) start_worker();
+  if (!worker_.joinable()) start_worker();
   changed_.notify_all();
 }
 
@@ -81,20 +84,26 @@ void VideoSink::finish() {
   if (video_) video_->finish();
 }
 
+// Undefined: there is nothing more to do.
+at::Tensor VideoSink::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !queue_.empty() || closed_ || abandoned_; });
+  if (abandoned_) return {};
+  if (spool_) return spool_->empty() ? at::Tensor() : spool_->pop();
+  if (queue_.empty()) return {};
+  at::Tensor latents = std::move(queue_.front());
+  queue_.pop_front();
+  return latents;
+}
+
 void VideoSink::work() {
   const c10::InferenceMode inference;
   try {
     std::unique_ptr<Vae> vae;
     std::unique_ptr<Vae::Stream> stream;
     for (;;) {
-      at::Tensor latents;
-      {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return !queue_.empty() || closed_ || abandoned_; });
-        if (abandoned_ || queue_.empty()) return;
-        latents = std::move(queue_.front());
-        queue_.pop_front();
-      }
+      const at::Tensor latents = next();
+      if (!latents.defined()) return;
       if (quality_) quality_->push_latents(latents);
       if (!options_.decode) continue;
       const Stopwatch watch;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "harness/media/video_file.h"
 #include "harness/metrics/quality.h"
+#include "harness/run/latents_spool.h"
 #include "model/wan/wan_model.h"
 #include "strategy/denoise/latents_sink.h"
 
@@ -22,7 +23,9 @@ struct VideoSinkOptions {
   int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
   int64_t height = 0, width = 0, fps = 16;
   bool decode = true;
-  bool overlap = false;    ///< decode while later latents are still being denoised
+  /// Decode while later latents are still being denoised: takes time and memory that are being measured. Else latents
+  /// wait on disk.
+  bool overlap = false;
   std::string video_path;  ///< mp4, or empty
   std::string frames_dir;  ///< PNG files, or empty
   /// safetensors, or empty. While the video is not finished, the latents so far lie piece by piece in the folder
@@ -50,6 +53,7 @@ class VideoSink final : public LatentsSink {
   void join_pieces();
   void start_worker();
   void work();
+  at::Tensor next();
   void decode(Vae::Stream& stream, const at::Tensor& latents);
 
   VideoSinkOptions options_;
@@ -64,7 +68,8 @@ class VideoSink final : public LatentsSink {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<at::Tensor> queue_;
+  std::deque<at::Tensor> queue_;         // with overlap
+  std::unique_ptr<LatentsSpool> spool_;  // without
   bool closed_ = false, abandoned_ = false;
   std::exception_ptr failure_;
   std::thread worker_;

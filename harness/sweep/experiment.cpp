@@ -58,6 +58,10 @@ class Reader {
     for (const char* key : {"model", "mode", "device", "dtype"})
       if (root[key]) base[key] = scalar(root[key]);
     if (root["warmup"]) base["warmup-steps"] = std::to_string(number(root["warmup"], 0));
+    // The first step of a process pages in weights and starts threads. On a GPU, generate warms up by itself.
+    const bool runs_on_cpu =
+        (!base.contains("mode") || base["mode"] == "run") && (!base.contains("device") || base["device"] == "cpu");
+    if (runs_on_cpu && !base.contains("warmup-steps")) base["warmup-steps"] = "1";
     const Sweep common = sweep(root["sweep"]);
     check(root["strategies"] && root["strategies"].IsSequence() && root["strategies"].size() > 0,
           "{}: 'strategies' expected a list of names, or of maps with 'name'", file_);

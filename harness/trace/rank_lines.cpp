@@ -36,7 +36,9 @@ RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKin
           .flops = known(counted, work.flops()),
           .matmul_flops = known(counted, work.matmul_flops),
           .attention_flops = known(counted, work.attention_flops),
-          .moved_bytes = known(counted, work.moved_bytes)};
+          .moved_bytes = known(counted, work.moved_bytes),
+          .clock_offset_s = known(kind == ResultKind::kMeasured, trace.clock_offset_s),
+          .clock_error_s = known(kind == ResultKind::kMeasured, trace.clock_error_s)};
 }
 
 // The largest of the ranks' values; empty where no rank has one.

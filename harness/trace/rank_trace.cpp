@@ -52,6 +52,15 @@ Event event_of(const Json& j) {
 
 }  // namespace
 
+void RankTrace::shift(double seconds) {
+  begin_s += seconds;
+  end_s += seconds;
+  for (Event& event : events) {
+    event.begin_s += seconds;
+    event.end_s += seconds;
+  }
+}
+
 Work RankTrace::work() const {
   Work all;
   for (const Event& event : events) all += event.work;
@@ -69,6 +78,8 @@ std::string RankTrace::to_text() const {
       {"weights_bytes", weights_bytes},
       {"process_memory_bytes", process_memory_bytes},
       {"device_used_bytes", device_used_bytes},
+      {"clock_offset_s", clock_offset_s},
+      {"clock_error_s", clock_error_s},
       {"events", events.size()},
       {"fields",
        kFields}}.dump();
@@ -98,6 +109,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.weights_bytes = json.at("weights_bytes");
       trace.process_memory_bytes = json.value("process_memory_bytes", int64_t{0});
       trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
+      trace.clock_offset_s = json.value("clock_offset_s", 0.0);
+      trace.clock_error_s = json.value("clock_error_s", 0.0);
       expected = json.at("events");
     } catch (const std::exception& error) {
       fail("line {}: {}", number, error.what());

@@ -18,6 +18,10 @@ struct RankTrace {
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
   int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
 
+  double clock_offset_s = 0, clock_error_s = 0;  ///< added to its own clock to have rank 0's; how far off that may be
+
+  /// Moves all its times.
+  void shift(double seconds);
   /// Of all its computations.
   Work work() const;
 

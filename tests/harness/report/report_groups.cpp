@@ -5,9 +5,9 @@
 #include <fstream>
 
 #include "harness/record/results.h"
+#include "harness/record/statistics.h"
 #include "harness/report/report_table.h"
 #include "harness/report/speedup.h"
-#include "harness/report/statistics.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "harness/report/statistics.h"
+#include "harness/record/statistics.h"
 
 #include <algorithm>
 #include <boost/math/distributions/students_t.hpp>

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Latents on disk until they are decoded: memory does not grow with the video, and nothing but denoising is measured.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <deque>
+#include <vector>
+
+namespace dualparal {
+
+/// A queue in a file without a name, in the folder for temporary files; gone with the process, however it ends.
+class LatentsSpool {
+ public:
+  LatentsSpool();
+  ~LatentsSpool();
+  LatentsSpool(const LatentsSpool&) = delete;
+  LatentsSpool& operator=(const LatentsSpool&) = delete;
+
+  /// [1, channels, frames, h, w], fp32, on the CPU. Error for a full disk.
+  void push(const at::Tensor& latents);
+  bool empty() const { return shapes_.empty(); }
+  /// The oldest that is still there.
+  at::Tensor pop();
+
+ private:
+  int file_;
+  std::deque<std::vector<int64_t>> shapes_;
+  int64_t written_ = 0, read_ = 0;  // bytes
+};
+
+}  // namespace dualparal

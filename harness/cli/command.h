@@ -22,6 +22,7 @@ struct Command {
 Command generate_command(CLI::App& program, std::vector<std::string> arguments);
 Command bench_command(CLI::App& program);
 Command report_command(CLI::App& program);
+Command compare_results_command(CLI::App& program);
 Command compare_command(CLI::App& program);
 Command simulate_command(CLI::App& program);
 Command calibrate_command(CLI::App& program);

@@ -18,6 +18,7 @@ int run(int argc, char** argv) {
       bench_command(app),
       report_command(app),
       compare_command(app),
+      compare_results_command(app),
       simulate_command(app),
       calibrate_command(app),
       inspect_command(app),

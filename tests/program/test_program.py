@@ -125,6 +125,29 @@ def test_one_result_line_with_its_provenance(tmp_path):
     assert lines[0]["config_hash"] == lines[1]["config_hash"]
 
 
+def test_repeats_are_samples_of_one_line(tmp_path):
+    result = tmp_path / "r.jsonl"
+    generate("--result", result, "--repeats", 3, "--no-decode")
+    generate("--result", result, "--until-interval", 0, "--repeats", 2, "--strategy", "ring", "--nproc", 2, "--no-decode")
+    generate("--result", result, "--until-interval", 1e-9, "--max-repeats", 4, "--no-decode")
+    three, two, most = [json.loads(line) for line in result.read_text().splitlines()]
+    assert len(three["samples"]) == 3 and three["latency_s"] == sorted(three["samples"])[1] and three["interval"] > 0
+    assert len(two["samples"]) == 2 and two["latency_s"] == min(two["samples"])
+    assert len(most["samples"]) == 4
+    check_refused(run("generate", *FAST, "--repeats", 3, "--max-repeats", 2), [2], ["--max-repeats 2"])
+    check_refused(run("generate", *FAST, "--mode", "trace", "--repeats", 3), [2], ["--repeats", "trace"])
+
+
+def test_decoding_is_not_measured(tmp_path):
+    result = tmp_path / "r.jsonl"
+    for more in (["--no-decode"], ["--output", tmp_path / "v.mp4"]):
+        generate("--result", result, "--strategy", "dualparal", "--block-frames", 2, "--context-frames", 1, *more, frames=49)
+    without, decoded = [json.loads(line) for line in result.read_text().splitlines()]
+    assert decoded["peak_memory_bytes"] == pytest.approx(without["peak_memory_bytes"], rel=0.02)
+    assert decoded["decode_s"] > 0 and without["decode_s"] is None
+    check_refused(run("generate", *FAST, "--overlap-decoding"), [2], ["--overlap-decoding", "single"])
+
+
 @pytest.mark.parametrize("frames", [1, 2, 5, 8])
 def test_as_many_frames_as_asked_for(tmp_path, frames):
     generate("--output", tmp_path / "v.mp4", "--save-frames", tmp_path / "png", frames=frames)

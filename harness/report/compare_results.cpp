@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/report/compare_results.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/errors.h"
+#include "harness/record/statistics.h"
+#include "harness/report/report_groups.h"
+#include "harness/report/report_table.h"
+
+namespace dualparal {
+namespace {
+
+constexpr size_t kSamplesToTell = 3;
+constexpr double kObvious = 1.5;    // with fewer samples than that
+constexpr double kRounding = 1e-6;  // of sums in another order
+
+// What must be the same for two rows to be the same point, without the machine.
+std::string row_of(const ResultGroup& group) {
+  const ResultLine& l = group.first;
+  const std::string options = group.options();
+  return fmt::format("{}{}, {} frames, {} rank{}, {} {} {}, {} steps, {}", l.strategy,
+                     options.empty() ? "" : " " + options, shown(l.frames), shown(l.world_size),
+                     l.world_size == 1 ? "" : "s", shown(l.model), group.size(), shown(l.dtype), shown(l.steps),
+                     group.kind());
+}
+
+// A row's set: what it is compared with by ratios.
+std::string set_of(const ResultLine& l) {
+  return fmt::format("{} {} {} {} {} {}", kind_name(l.kind), shown(l.model), shown(l.frames), shown(l.height),
+                     shown(l.steps), shown(l.dtype));
+}
+
+std::map<std::string, ResultGroup> rows_of(const std::vector<ResultLine>& lines) {
+  std::map<std::string, ResultGroup> rows;
+  for (const ResultGroup& group : group_results(lines)) {
+    // A row that did and did not come to its end in different runs is one row.
+    const auto [place, is_new] = rows.emplace(row_of(group), group);
+    if (!is_new) place->second.ok.insert(place->second.ok.end(), group.ok.begin(), group.ok.end());
+  }
+  return rows;
+}
+
+std::set<std::string> machines(const std::vector<ResultLine>& lines) {
+  std::set<std::string> names;
+  for (const ResultLine& line : lines)
+    if ((line.kind == ResultKind::kMeasured || line.kind == ResultKind::kEmulated) && line.status == ResultStatus::kOk)
+      names.insert(text_at(line.provenance, line.device.value_or("cpu") == "cpu" ? "cpu" : "gpu", "unknown"));
+  return names;
+}
+
+// Values of each field of the recipe. Paths and what only some versions of the program know say nothing.
+void check_recipes(const std::string& row, const ResultGroup& before, const ResultGroup& after) {
+  const auto values = [](const ResultGroup& group, const std::string& name) {
+    std::set<std::string> found;
+    for (const ResultLine& line : group.ok)
+      if (line.config.contains(name)) found.insert(line.config[name].dump());
+    return found;
+  };
+  if (before.ok.empty() || !before.ok[0].config.is_object()) return;
+  static const std::set<std::string> kFree = {"model",          "prompt_embeds", "initial_noise", "repeats",
+                                              "until_interval", "max_repeats",   "no_decode",     "overlap_decoding"};
+  for (const auto& [name, ignored] : before.ok[0].config.items()) {
+    const auto mine = values(before, name), theirs = values(after, name);
+    check(kFree.contains(name) || theirs.empty() || mine == theirs,
+          "{}: recipes differ: '{}' is {} and {}; only the same recipe can be compared", row, name,
+          fmt::join(mine, ", "), fmt::join(theirs, ", "));
+  }
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const CompareResultsOptions& options) : options_(options) {}
+
+  std::vector<ComparedFigure> run(const std::vector<ResultLine>& before, const std::vector<ResultLine>& after) {
+    const auto old_rows = rows_of(before), new_rows = rows_of(after);
+    if (options_.ratios) {
+      old_bases_ = bases(old_rows);
+      new_bases_ = bases(new_rows);
+    }
+    for (const auto& [name, old_row] : old_rows) {
+      row_ = name;
+      const auto found = new_rows.find(name);
+      if (found == new_rows.end())
+        add("status", status_name(old_row.first.status), "missing", Verdict::kWrong);
+      else
+        compare(old_row, found->second);
+    }
+    return std::move(figures_);
+  }
+
+ private:
+  void add(const std::string& figure, std::string before, std::string after, Verdict verdict) {
+    figures_.push_back({row_, figure, std::move(before), std::move(after), verdict});
+  }
+
+  // Typical latency of the base in each set.
+  std::map<std::string, double> bases(const std::map<std::string, ResultGroup>& rows) const {
+    std::map<std::string, double> found;
+    for (const auto& [name, row] : rows)
+      if (!row.ok.empty() && row.first.strategy == (options_.base.empty() ? "single" : options_.base))
+        found.emplace(set_of(row.first), median(row.latencies()));
+    return found;
+  }
+
+  void compare(const ResultGroup& before, const ResultGroup& after) {
+    if (before.ok.empty() || after.ok.empty()) {
+      const bool same = before.ok.empty() == after.ok.empty();
+      add("status", before.ok.empty() ? before.note() : "ok", after.ok.empty() ? after.note() : "ok",
+          same                ? Verdict::kSame
+          : before.ok.empty() ? Verdict::kBetter
+                              : Verdict::kWrong);
+      return;
+    }
+    check_recipes(row_, before, after);
+    exact("sent_bytes", before, after, figure(&ResultLine::sent_bytes), 0);
+    exact("bubble_ratio_slots", before, after, figure(&ResultLine::bubble_ratio_slots), kRounding);
+    const ResultKind kind = before.first.kind;
+    const Figure latency = figure(&ResultLine::latency_s), memory = figure(&ResultLine::peak_memory_bytes);
+    if (kind == ResultKind::kTraced || kind == ResultKind::kSimulated) {
+      exact("latency_s", before, after, latency, kRounding);
+      exact("flops", before, after, figure(&ResultLine::flops), kRounding);
+      exact("peak_memory_bytes", before, after, memory, 0);
+    } else {
+      measured_latency(before, after);
+      measured_memory(before, after, memory);
+    }
+  }
+
+  void exact(const char* name, const ResultGroup& before, const ResultGroup& after, const Figure& figure,
+             double tolerance) {
+    const double a = median(before.values(figure)), b = median(after.values(figure));
+    if (std::isnan(a) && std::isnan(b)) return;
+    const bool same = std::abs(a - b) <= tolerance * std::abs(a);
+    add(name, fmt::format("{:.9g}", a), fmt::format("{:.9g}", b), same ? Verdict::kSame : Verdict::kWrong);
+  }
+
+  void measured_latency(const ResultGroup& before, const ResultGroup& after) {
+    auto a = before.latencies(), b = after.latencies();
+    if (a.empty() || b.empty()) return;
+    if (!options_.ratios) {
+      add("latency_s", fmt::format("{:.3f}", median(a)), fmt::format("{:.3f}", median(b)),
+          verdict(a, b, options_.relative, options_.absolute_s));
+      return;
+    }
+    const std::string set = set_of(before.first);
+    if (!old_bases_.contains(set) || !new_bases_.contains(set)) return;
+    for (double& value : a) value /= old_bases_.at(set);
+    for (double& value : b) value /= new_bases_.at(set);
+    add(fmt::format("latency / {}", options_.base.empty() ? "single" : options_.base), fmt::format("{:.2f}", median(a)),
+        fmt::format("{:.2f}", median(b)), verdict(a, b, options_.band, 0));
+  }
+
+  static Verdict verdict(const std::vector<double>& a, const std::vector<double>& b, double relative, double absolute) {
+    const double was = median(a), is = median(b), change = std::abs(is - was);
+    if (change <= relative * was || change <= absolute) return Verdict::kSame;
+    const auto [a_least, a_most] = std::ranges::minmax(a);
+    const auto [b_least, b_most] = std::ranges::minmax(b);
+    const bool enough = a.size() >= kSamplesToTell && b.size() >= kSamplesToTell;
+    const bool apart = enough ? b_least > a_most || a_least > b_most : std::max(was, is) > kObvious * std::min(was, is);
+    if (!apart) return Verdict::kCannotTell;
+    return is > was ? Verdict::kRegression : Verdict::kBetter;
+  }
+
+  void measured_memory(const ResultGroup& before, const ResultGroup& after, const Figure& figure) {
+    const double a = median(before.values(figure)), b = median(after.values(figure));
+    if (std::isnan(a) || std::isnan(b)) return;
+    const bool same = std::abs(a - b) <= options_.relative * a;
+    add("peak_memory_bytes", fmt::format("{:.0f}", a), fmt::format("{:.0f}", b),
+        same    ? Verdict::kSame
+        : b > a ? Verdict::kRegression
+                : Verdict::kBetter);
+  }
+
+  const CompareResultsOptions& options_;
+  std::string row_;
+  std::map<std::string, double> old_bases_, new_bases_;
+  std::vector<ComparedFigure> figures_;
+};
+
+}  // namespace
+
+std::string verdict_name(Verdict verdict) {
+  static constexpr std::array<const char*, 5> kNames = {"same", "better", "cannot tell", "REGRESSION", "WRONG"};
+  return kNames.at(static_cast<size_t>(verdict));
+}
+
+std::vector<ComparedFigure> compare_results(const CompareResultsOptions& options, const std::vector<ResultLine>& before,
+                                            const std::vector<ResultLine>& after) {
+  const auto old_machines = machines(before), new_machines = machines(after);
+  check(
+      options.ratios || old_machines.empty() || new_machines.empty() || old_machines == new_machines,
+      "measured on {} and on {}: latencies of two machines say nothing of the program; compare their ratios (--ratios)",
+      fmt::join(old_machines, ", "), fmt::join(new_machines, ", "));
+  return Comparison(options).run(before, after);
+}
+
+int64_t run_compare_results(const CompareResultsOptions& options) {
+  const auto figures =
+      compare_results(options, read_report_lines({options.before}), read_report_lines({options.after}));
+  Table table{{"row", "figure", "before", "after", "verdict"}};
+  std::map<Verdict, int64_t> counts;
+  for (const ComparedFigure& one : figures) {
+    ++counts[one.verdict];
+    table.push_back({one.row, one.figure, one.before, one.after, verdict_name(one.verdict)});
+  }
+  fmt::print("{}\n", markdown_table(table, 2));
+  std::vector<std::string> summary;
+  for (const auto& [verdict, count] : counts) summary.push_back(fmt::format("{} {}", count, verdict_name(verdict)));
+  fmt::print("{} figures: {}\n", figures.size(), fmt::join(summary, ", "));
+  return counts[Verdict::kRegression] + counts[Verdict::kWrong];
+}
+
+}  // namespace dualparal

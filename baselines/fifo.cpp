@@ -12,10 +12,12 @@ namespace {
 struct Options {
   int64_t window_frames = 16;
   bool lookahead = true;
+  GuidanceHalves halves = GuidanceHalves::kBatched;
 
   void declare(OptionSet& set) {
     set.number("window-frames", window_frames, "latent frames that go through the transformer together", 1);
     set.toggle("lookahead", lookahead, "windows overlap by half, and only the noisier half is updated");
+    declare_micro_batches(set, halves);
   }
 };
 
@@ -33,7 +35,8 @@ class Fifo final : public Strategy {
     const auto frame = work.prediction_bytes(static_cast<double>(work.frame_tokens));
     const auto iterations = static_cast<double>(queue.iterations(work.latent_frames));
     StrategyPlan plan{.parts = whole_model(work),
-                      .key_value_tokens = static_cast<double>(queue.window * work.frame_tokens)};
+                      .key_value_tokens = static_cast<double>(queue.window * work.frame_tokens) *
+                                          share_at_a_time(options_.halves, work.guided())};
     // One frame moves down to the rank before; with lookahead, the frames that are seen move up.
     const auto seen = static_cast<double>(std::max<int64_t>(0, queue.seen - 1));
     for (int64_t rank = 1; rank < queue.active_ranks(work.world_size); ++rank) {
@@ -44,7 +47,7 @@ class Fifo final : public Strategy {
   }
 
   void denoise(const DenoiseContext& context) override {
-    QueueRank(context, options_.window_frames, options_.lookahead).run();
+    QueueRank(context, options_.window_frames, options_.lookahead, options_.halves).run();
   }
 
  private:

@@ -25,7 +25,7 @@ class NaivePipeline final : public Strategy {
     std::vector<int64_t> needs(work.steps);
     std::iota(needs.begin(), needs.end(), -1);  // every step waits for the one before
     return {.parts = partition(work.config, work.world_size),
-            .key_value_tokens = tokens,
+            .key_value_tokens = tokens * share_at_a_time(options_.halves, work.guided()),
             .traffic = pipeline_traffic(work, all, all),
             .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()))};
   }

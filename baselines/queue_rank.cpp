@@ -15,9 +15,9 @@ constexpr uint64_t kQueueSeed = 0x51ed;  // the queue's first noise is not the v
 
 }  // namespace
 
-QueueRank::QueueRank(const DenoiseContext& context, int64_t window_frames, bool lookahead)
+QueueRank::QueueRank(const DenoiseContext& context, int64_t window_frames, bool lookahead, GuidanceHalves halves)
     : context_(context),
-      denoiser_(context.request, context.transformer),
+      denoiser_(context.request, context.transformer, halves),
       queue_(denoiser_.steps(), window_frames, lookahead),
       all_(queue_.windows()),
       active_(queue_.active_ranks(context.comm.world_size())),

@@ -15,7 +15,7 @@ namespace dualparal {
 class QueueRank {
  public:
   /// window_frames, lookahead: of queue_windows().
-  QueueRank(const DenoiseContext& context, int64_t window_frames, bool lookahead);
+  QueueRank(const DenoiseContext& context, int64_t window_frames, bool lookahead, GuidanceHalves halves);
 
   /// Until all frames of the video have left the queue.
   void run();

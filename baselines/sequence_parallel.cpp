@@ -16,7 +16,8 @@ enum class Method { kRing, kUlysses, kUsp };
 struct Options {
   Method method;
   bool guidance_parallel = false;
-  int64_t ulysses_degree = 0, ring_degree = 0;  // 0: whatever is left
+  GuidanceHalves halves = GuidanceHalves::kBatched;  // without guidance_parallel
+  int64_t ulysses_degree = 0, ring_degree = 0;       // 0: whatever is left
 
   void declare(OptionSet& set) {
     if (method == Method::kUsp) {
@@ -26,12 +27,16 @@ struct Options {
     }
     set.toggle("guidance-parallel", guidance_parallel,
                "one half of the ranks for the conditional prediction, the other for the unconditional one");
+    declare_micro_batches(set, halves);
   }
 };
 
 class SequenceParallel final : public Strategy {
  public:
-  explicit SequenceParallel(const Options& options) : options_(options) {}
+  explicit SequenceParallel(const Options& options) : options_(options) {
+    check_usage(!options.guidance_parallel || options.halves == GuidanceHalves::kBatched,
+                "--guidance-micro-batches 2: with --guidance-parallel on, a rank has one half only");
+  }
 
   StrategyPlan plan(const Workload& work) const override {
     check_usage(!options_.guidance_parallel || work.world_size % 2 == 0,
@@ -44,7 +49,8 @@ class SequenceParallel final : public Strategy {
     const auto layers = static_cast<double>(work.steps * work.config.num_layers);
     const double hidden = layers * work.hidden_bytes(tokens);  // of all groups: together they hold the whole batch
     StrategyPlan plan{.parts = whole_model(work),
-                      .key_value_tokens = (group.ring_degree > 1 ? 2 : 1) * tokens / all};  // of the next hop, too
+                      .key_value_tokens = (group.ring_degree > 1 ? 2 : 1) * tokens / all *
+                                          share_at_a_time(options_.halves, work.guided())};  // of the next hop, too
     for (int64_t rank = 0; rank < work.world_size; ++rank) {
       const SequenceGroup own = group_of(work.config, rank, work.world_size, halves);
       const double gathered =
@@ -71,7 +77,7 @@ class SequenceParallel final : public Strategy {
         group_of(context.transformer.config(), context.comm.rank(), context.comm.world_size(), halves);
     const int64_t half = context.comm.rank() / static_cast<int64_t>(group.ranks.size());
     const Denoiser denoiser(context.request, context.transformer,
-                            !halves     ? GuidanceHalves::kBatched
+                            !halves     ? options_.halves
                             : half == 0 ? GuidanceHalves::kConditional
                                         : GuidanceHalves::kUnconditional);
     const int64_t frames = context.request.latent_frames, tokens = denoiser.grid(frames).tokens();
@@ -88,9 +94,13 @@ class SequenceParallel final : public Strategy {
       pass.time = denoiser.time(step);
       const auto span = context.recorder.compute(label);
       exchange.begin(label);
-      at::Tensor hidden = denoiser.embed(pass, latents);
-      denoiser.layers(pass, hidden, attention);
-      at::Tensor patches = denoiser.project(pass, hidden);
+      std::vector<at::Tensor> predictions;  // of the guidance halves that are computed here
+      for (int64_t m = 0; m < denoiser.micro_batches(); ++m) {
+        at::Tensor hidden = denoiser.embed(pass, latents);
+        denoiser.layers(pass, hidden, attention, m);
+        predictions.push_back(denoiser.project(pass, hidden));
+      }
+      at::Tensor patches = predictions.size() == 1 ? predictions[0] : at::cat(predictions);
       exchange.begin(label);
       if (halves) patches = exchange_halves(exchange, patches, half);
       const at::Tensor prediction = gather_tokens(exchange, group, denoiser.guide(patches), held);

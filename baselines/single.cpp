@@ -7,27 +7,38 @@
 namespace dualparal {
 namespace {
 
+struct Options {
+  GuidanceHalves halves = GuidanceHalves::kBatched;
+  void declare(OptionSet& set) { declare_micro_batches(set, halves); }
+};
+
 class Single final : public Strategy {
  public:
+  explicit Single(const Options& options) : options_(options) {}
+
   StrategyPlan plan(const Workload& work) const override {
     check_usage(work.world_size == 1, "strategy 'single' runs on one rank, got {} (--nproc 1)", work.world_size);
-    return {.parts = whole_model(work), .key_value_tokens = static_cast<double>(work.tokens)};
+    return {.parts = whole_model(work),
+            .key_value_tokens = static_cast<double>(work.tokens) * share_at_a_time(options_.halves, work.guided())};
   }
 
   void denoise(const DenoiseContext& context) override {
-    const Denoiser denoiser(context.request, context.transformer);
+    const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const int64_t frames = context.request.latent_frames;
     const auto report = [&](int64_t done) { context.progress(done, denoiser.steps()); };
     context.sink.push(
         denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass(frames), context.recorder, {}, report));
   }
+
+ private:
+  Options options_;
 };
 
 }  // namespace
 
 StrategyEntry single_strategy() {
-  auto entry = strategy_entry("single", "one rank holds all layers and denoises all frames at once",
-                              [] { return std::make_unique<Single>(); });
+  auto entry = strategy_entry("single", "one rank holds all layers and denoises all frames at once", Options(),
+                              [](const Options& options) { return std::make_unique<Single>(options); });
   entry.exact = true;
   return entry;
 }

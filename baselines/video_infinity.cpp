@@ -13,6 +13,7 @@ namespace {
 
 struct Options {
   int64_t context_frames = 8, global_frames = 16, phase_timestep = 800, phase_bias = 0;
+  GuidanceHalves halves = GuidanceHalves::kBatched;
 
   void declare(OptionSet& set) {
     set.number("context-frames", context_frames, "latent frames seen of either neighbouring clip");
@@ -20,6 +21,7 @@ struct Options {
     set.number("phase-timestep", phase_timestep,
                "from this timestep (0..1000) on down, local context is favoured; before, global");
     set.number("phase-bias", phase_bias, "added to the scores of the context that is favoured; 0: none is");
+    declare_micro_batches(set, halves);
   }
 };
 
@@ -37,7 +39,9 @@ class VideoInfinity final : public Strategy {
     StrategyPlan plan{.parts = whole_model(work)};
     for (int64_t to = 0; to < work.world_size; ++to) {
       const auto seen = static_cast<double>(sights[to].local.size() + sights[to].global.size());
-      plan.key_value_tokens = std::max(plan.key_value_tokens, (seen + static_cast<double>(clips[to].size())) * frame);
+      const double share = share_at_a_time(options_.halves, work.guided());
+      plan.key_value_tokens =
+          std::max(plan.key_value_tokens, (seen + static_cast<double>(clips[to].size())) * frame * share);
       if (to > 0) plan.block_starts.push_back(clips[to].begin);
       for (int64_t from = 0; from < work.world_size; ++from) {
         if (from == to) continue;
@@ -57,7 +61,7 @@ class VideoInfinity final : public Strategy {
     const int64_t rank = context.comm.rank(), ranks = context.comm.world_size();
     const auto clips = clips_of(context.request.latent_frames, ranks);
     const Range own = clips[rank];
-    const Denoiser denoiser(context.request, context.transformer);
+    const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise(own);
     Pass pass = denoiser.pass(own.size(), own.begin);

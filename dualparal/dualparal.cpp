@@ -61,7 +61,7 @@ class DualParal final : public Strategy {
     }
     const auto tokens = [&](int64_t frames) { return static_cast<double>(frames * work.frame_tokens); };
     StrategyPlan plan{.parts = partition(work.config, work.world_size),
-                      .key_value_tokens = tokens(seen),
+                      .key_value_tokens = tokens(seen) * share_at_a_time(options_.halves, work.guided()),
                       .traffic = pipeline_traffic(work, tokens(hops), tokens(back)),
                       .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()))};
     for (int64_t i = 1; i < count; ++i) plan.block_starts.push_back(all[i].begin);

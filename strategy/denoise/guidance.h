@@ -21,6 +21,10 @@ enum class GuidanceHalves {
 void declare_micro_batches(OptionSet& set, GuidanceHalves& halves);
 /// How often the transformer runs for a prediction: 2 for both halves in turn, else 1.
 int64_t micro_batches(GuidanceHalves halves, bool guided);
+/// How much of both halves goes through the transformer at a time: 1/2 in turn, else 1.
+inline double share_at_a_time(GuidanceHalves halves, bool guided) {
+  return 1.0 / static_cast<double>(micro_batches(halves, guided));
+}
 
 /// Prompt embeddings as the transformer's batch: [2, text tokens, text_dim] (conditional first), or [1, ...]
 /// without guidance.

@@ -39,7 +39,7 @@ at::Tensor denoise(const Request& request, Done* done = nullptr) {
   CollectingSink sink;
   DenoiseContext context{request, model(), *comm, recorder, sink};
   if (done) context.progress = [done](int64_t step, int64_t total) { done->emplace_back(step, total); };
-  single_strategy().make({})->denoise(context);
+  single_strategy().make({{"guidance-micro-batches", "1"}})->denoise(context);
   return sink.latents();
 }
 
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(the_same_request_gives_the_same_bits) {
 
 BOOST_AUTO_TEST_CASE(given_noise_takes_the_seeds_place) {
   Request request = tiny_request(4), given = request;
-  given.initial_noise = single_strategy().make({})->initial_noise(request);
+  given.initial_noise = single_strategy().make({{"guidance-micro-batches", "1"}})->initial_noise(request);
   given.seed = 6;
   BOOST_TEST(identical(denoise(given), denoise(request)));
 }
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(every_step_is_reported) {
 BOOST_AUTO_TEST_CASE(one_rank_holds_everything_and_there_is_no_second) {
   BOOST_TEST(single_strategy().name == "single");
   const auto plan = [](int64_t ranks) {
-    return single_strategy().make({})->plan(workload(tiny_request(1), tiny_transformer(), 4, ranks));
+    return single_strategy().make({{"guidance-micro-batches", "1"}})->plan(workload(tiny_request(1), tiny_transformer(), 4, ranks));
   };
   const TransformerParts parts = plan(1).parts.at(0);
   BOOST_TEST(parts.layers.begin == 0);

@@ -77,6 +77,30 @@ BOOST_DATA_TEST_CASE(exact_strategies_give_what_single_gives, data::make(names()
   BOOST_TEST(relative_error(denoise_on_ranks(entry_of(name), {}, request(), ranks, kConfig), expected) < 1e-4);
 }
 
+BOOST_DATA_TEST_CASE(guidance_halves_in_turn_give_what_a_batch_gives, data::make(names()) * data::make({1, 3}), name,
+                     ranks) {
+  const auto entry = entry_of(name);
+  if (std::ranges::find(entry.options, "guidance-micro-batches", &OptionSpec::name) == entry.options.end() ||
+      (name == "single" && ranks > 1))
+    return;
+  const OptionValues in_turn{{"guidance-micro-batches", "2"}};
+  int64_t batched_bytes = 0, in_turn_bytes = 0;
+  const at::Tensor expected = denoise_on_ranks(entry, {}, request(), ranks, kConfig, at::kFloat, 0, &batched_bytes);
+  const at::Tensor actual = denoise_on_ranks(entry, in_turn, request(), ranks, kConfig, at::kFloat, 0, &in_turn_bytes);
+  BOOST_TEST(relative_error(actual, expected) < 1e-5);
+  BOOST_TEST(in_turn_bytes == batched_bytes);
+  const auto held = [&](const OptionValues& given) {
+    return cost_of(entry, given, request(), ranks, kConfig).key_value_bytes;
+  };
+  BOOST_TEST(held(in_turn) == held({}) / 2);
+}
+
+BOOST_AUTO_TEST_CASE(the_strategies_of_the_table_can_take_guidance_halves_in_turn) {
+  for (const auto& entry : strategies())
+    BOOST_TEST((std::ranges::find(entry.options, "guidance-micro-batches", &OptionSpec::name) != entry.options.end()),
+               entry.name);
+}
+
 BOOST_AUTO_TEST_CASE(a_window_as_long_as_the_video_is_single) {
   const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);
   const at::Tensor actual =

@@ -19,6 +19,9 @@ Command simulate_command(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--result", options->result, "file to which the result line (JSON) is appended");
   app->add_option("--timeline", options->timeline, "Chrome trace of all ranks (JSON), for ui.perfetto.dev");
+  app->add_flag(
+      "--sweep", options->sweep,
+      "besides, with each share and the links at the ends of their ranges: how much the result depends on them");
   app->add_flag("--quiet", options->quiet, "no summary");
   return {app, [options] {
             run_simulate(*options);

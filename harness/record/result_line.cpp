@@ -35,7 +35,7 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("analytic_cost", l.analytic_cost), visit("bubble_ratio_slots", l.bubble_ratio_slots);
   visit("quality", l.quality), visit("error_vs_single", l.error_vs_single);
   visit("source_kind", l.source_kind), visit("compute", l.compute), visit("cluster", l.cluster);
-  visit("latency_without_memory_limit_s", l.latency_without_memory_limit_s);
+  visit("latency_without_memory_limit_s", l.latency_without_memory_limit_s), visit("sweep", l.sweep);
   visit("status", l.status), visit("error", l.error), visit("config", l.config), visit("config_hash", l.config_hash);
   visit("program_hash", l.program_hash), visit("provenance", l.provenance);
   visit("point", l.point), visit("repeat", l.repeat), visit("video", l.video), visit("timeline", l.timeline);

@@ -78,6 +78,7 @@ struct ResultLine {
   std::optional<std::string> compute = {};     ///< of a simulation: times from the "model" or as "measured"
   std::optional<ClusterLine> cluster = {};
   std::optional<double> latency_without_memory_limit_s = {};
+  Json sweep = nullptr;  ///< of a simulation: latency with each share at an end of its range, by name
 
   ResultStatus status = ResultStatus::kOk;
   std::optional<std::string> error = {};

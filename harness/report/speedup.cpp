@@ -37,6 +37,21 @@ std::string set_of(const ResultGroup& group, const std::vector<std::string>& set
 
 std::string number(double value, int digits) { return std::isnan(value) ? "" : fmt::format("{:.{}f}", value, digits); }
 
+// Latency divided by the base's; where both were simulated over the ranges of the shares, with what it may be there.
+std::string latency_ratio(const ResultGroup& group, const ResultGroup& of, const Figure& latency_s) {
+  const double ratio = median(group.values(latency_s)) / median(of.values(latency_s));
+  std::string text = number(ratio, 2);
+  if (group.ok.empty() || of.ok.empty() || !group.ok[0].sweep.is_object() || !of.ok[0].sweep.is_object()) return text;
+  double least = ratio, most = ratio;
+  for (const auto& [corner, seconds] : group.ok[0].sweep.items()) {
+    if (!of.ok[0].sweep.contains(corner)) continue;
+    const double there = seconds.get<double>() / of.ok[0].sweep[corner].get<double>();
+    least = std::min(least, there);
+    most = std::max(most, there);
+  }
+  return text + fmt::format(" ({}-{})", number(least, 2), number(most, 2));
+}
+
 bool is_headline(const ResultGroup& group) { return group.first.world_size == 8 && group.first.frames == 1025; }
 
 }  // namespace
@@ -77,7 +92,7 @@ Table speedup_table(const std::vector<ResultGroup>& groups, const std::string& b
       const ResultLine& line = group->first;
       table.push_back({line.strategy, group->options(), group->kind(), group->machine(), shown(line.model),
                        group->size(), shown(line.dtype), shown(line.world_size), shown(line.frames), shown(line.steps),
-                       number(latency, 3), number(latency / typical(of, latency_s), 2), headline ? kPaperLatency : "",
+                       number(latency, 3), latency_ratio(*group, of, latency_s), headline ? kPaperLatency : "",
                        number(memory / (1 << 20), 1), number(memory / typical(of, bytes), 2),
                        headline ? kPaperMemory : "", number(typical(*group, flops) / typical(of, flops), 2), note});
     }

@@ -92,7 +92,8 @@ class ClusterReader {
   }
 
   void read_efficiency(const YAML::Node& node, Efficiency& e) const {
-    expect_keys(node, {"basis", "matmul", "attention", "convolution", "memory", "operation_s", "operation_overlaps"});
+    expect_keys(
+        node, {"basis", "matmul", "attention", "convolution", "memory", "range", "operation_s", "operation_overlaps"});
     e.basis = text(node, "basis");
     check(e.basis.starts_with("assumed") || e.basis.starts_with("calibrated"),
           "{}: 'basis' expected 'assumed ...' or 'calibrated ...'", at(node["basis"]));
@@ -100,6 +101,8 @@ class ClusterReader {
     e.attention = number(node, "attention");
     e.convolution = node["convolution"] ? number(node, "convolution") : 1;
     e.memory = number(node, "memory");
+    if (node["range"]) e.range = number(node, "range", 0);
+    check(e.range < 1, "{}: 'range' expected less than 1", at(node));
     e.operation_s = number(node, "operation_s", 0);
     if (node["operation_overlaps"])
       check(YAML::convert<bool>::decode(node["operation_overlaps"], e.operation_overlaps), "{}: expected true or false",

@@ -21,6 +21,7 @@ struct LinkSpec {
 struct Efficiency {
   std::string basis;  ///< "assumed", or "calibrated" (docs/simulation.md)
   double matmul = 1, attention = 1, convolution = 1, memory = 1;
+  double range = 0.2;               ///< how far each share, and each link's bandwidth, may be off either way, of itself
   double operation_s = 0;           ///< host time to start an operation
   bool operation_overlaps = false;  ///< operations are started ahead while the device works (GPUs)
 };

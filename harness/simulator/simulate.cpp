@@ -10,6 +10,7 @@
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/simulator/replay.h"
+#include "harness/simulator/share_sweep.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 
@@ -108,7 +109,25 @@ void print_summary(const ResultLine& line) {
   if (line.status != ResultStatus::kOk) fmt::print("does not fit into memory; would take ");
   fmt::print("{:.3f} s", *line.latency_without_memory_limit_s);
   if (line.first_block_s) fmt::print(", first latents after {:.3f} s", *line.first_block_s);
+  if (line.sweep.is_object()) {
+    std::vector<double> seconds;
+    for (const auto& [corner, value] : line.sweep.items()) seconds.push_back(value.get<double>());
+    const auto [least, most] = std::ranges::minmax(seconds);
+    fmt::print(" ({:.3f} to {:.3f} s over the ranges of the shares)", least, most);
+  }
   fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
+}
+
+// Latency at each end of the shares' ranges, seconds.
+nlohmann::ordered_json swept_latencies(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
+  auto latencies = nlohmann::ordered_json::object();
+  for (const auto& [corner, swept] : share_sweep(cluster)) {
+    double latency = 0;
+    for (const RankTrace& rank : replay(traces.ranks, swept, durations(options, traces, swept)))
+      latency = std::max(latency, rank.end_s - rank.begin_s);
+    latencies[corner] = latency;
+  }
+  return latencies;
 }
 
 }  // namespace
@@ -125,7 +144,8 @@ void run_simulate(const SimulateOptions& options) {
   std::string failure;
   for (const Cluster& cluster : clusters) {
     const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
-    const ResultLine line = simulated_line(traces, replayed, cluster, options.compute);
+    ResultLine line = simulated_line(traces, replayed, cluster, options.compute);
+    if (options.sweep) line.sweep = swept_latencies(options, traces, cluster);
     if (!options.timeline.empty()) {
       std::filesystem::path file = options.timeline;
       if (clusters.size() > 1)

@@ -16,6 +16,7 @@ struct SimulateOptions {
   std::string compute = "model";  ///< from the work and the cluster's rates; "measured": as the traces' clocks say
   std::string result;             ///< file to append the result lines to
   std::string timeline;           ///< Chrome trace; of several clusters, the name is put before the extension
+  bool sweep = false;             ///< besides, with every share at the ends of its range
   bool quiet = false;
 };
 

@@ -144,6 +144,7 @@ class Bench {
       }
     fs::path timeline = points[0]->timeline ? point_file("timelines", *points[0], varied_, ".json") : fs::path();
     if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
+    if (points[0]->bands) arguments.push_back("--sweep");
     std::string failure = untraced;
     std::vector<ResultLine> results;
     if (untraced.empty()) {

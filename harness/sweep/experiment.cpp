@@ -41,8 +41,8 @@ class Reader {
     const YAML::Node root = load_yaml(file_);
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {
-        "name",      "title",     "model",           "mode", "device", "dtype",      "repeat", "warmup",  "videos",
-        "timelines", "reference", "error_vs_single", "base", "sweep",  "strategies", "skip",   "clusters"};
+        "name",      "title",     "model",           "mode",  "device", "dtype", "repeat",     "warmup", "videos",
+        "timelines", "reference", "error_vs_single", "bands", "base",   "sweep", "strategies", "skip",   "clusters"};
     for (const auto& item : root)
       check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
             item.first.as<std::string>());
@@ -75,6 +75,7 @@ class Reader {
       point.video = wanted(point, root["videos"]) && runs(point);
       point.timeline = wanted(point, root["timelines"]) && (runs(point) || !point.cluster.empty());
       point.reference = wanted(point, root["reference"]);
+      point.bands = wanted(point, root["bands"]) && !point.cluster.empty();
       if (point.reference) check_can_be_compared(point, root["reference"]);
     }
     return experiment;

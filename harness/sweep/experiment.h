@@ -21,6 +21,7 @@ struct Point {
   bool timeline = false;               ///< keep its timeline
   bool reference = false;              ///< compare its video with what `single` makes from the same noise
   bool checked = false;                ///< its strategy is exact: compare its latents with those of `single`
+  bool bands = false;                  ///< simulate it with every share at the ends of its range, too
   bool gives_reference = false;        ///< `single` itself, for the points that are checked
   /// The same for the same flags, repeat and cluster, whatever their place in the experiment.
   std::string key() const;

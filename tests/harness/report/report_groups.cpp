@@ -92,6 +92,20 @@ BOOST_AUTO_TEST_CASE(ratios_are_those_of_medians) {
   expect_error({"--baseline fifo", "dualparal, ring"}, [&] { speedup_table(groups, "fifo"); });
 }
 
+// Shares move both latencies: the ratio is taken at the same end of the same share.
+BOOST_AUTO_TEST_CASE(ratios_have_bands_where_shares_were_swept) {
+  ResultLine blocks = line("dualparal", 10), ring = line("ring", 50);
+  for (ResultLine* one : {&blocks, &ring}) one->kind = ResultKind::kSimulated, one->cluster = ClusterLine{.name = "c"};
+  ring.sweep = {{"matmul low", 60}, {"matmul high", 45}};
+  const auto ratio = [&] {
+    const Table table = speedup_table(group_results({blocks, ring}), "dualparal");
+    return table[1][std::ranges::find(table[0], "latency / base") - table[0].begin()];
+  };
+  BOOST_TEST(ratio() == "5.00");
+  blocks.sweep = {{"matmul low", 15}, {"matmul high", 8}};
+  BOOST_TEST(ratio() == "5.00 (4.00-5.62)");
+}
+
 BOOST_AUTO_TEST_CASE(intervals_are_those_of_student) {
   const MeanInterval interval = mean_interval({1, 2, 3});
   BOOST_TEST(interval.mean == 2);

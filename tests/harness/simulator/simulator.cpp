@@ -6,6 +6,7 @@
 #include "dualparal/dualparal.h"
 #include "harness/simulator/calibrate.h"
 #include "harness/simulator/replay.h"
+#include "harness/simulator/share_sweep.h"
 #include "harness/simulator/simulate.h"
 #include "harness/trace/rank_figures.h"
 #include "tests/ranks.h"
@@ -150,6 +151,22 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   set.ranks[0].peak_memory_bytes += 1 << 20;
   line = simulated_line(set, set.ranks, cluster, "measured");
   BOOST_TEST(line.error.value().starts_with("out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
+}
+
+BOOST_AUTO_TEST_CASE(a_sweep_moves_one_share_at_a_time) {
+  Cluster cluster = instant(2);
+  cluster.efficiency.range = 0.25;
+  cluster.efficiency.matmul = 0.8;
+  cluster.device_link.bytes_per_s = 100;
+  const auto corners = share_sweep(cluster);
+  BOOST_TEST(corners.size() == 8u);
+  for (const auto& [name, corner] : corners) {
+    BOOST_TEST(corner.efficiency.matmul == (name == "matmul low"    ? 0.6
+                                            : name == "matmul high" ? 1.0
+                                                                    : 0.8),
+               tt::tolerance(1e-12));
+    BOOST_TEST(corner.device_link.bytes_per_s == (name == "links low" ? 75 : name == "links high" ? 125 : 100));
+  }
 }
 
 // Operations add to the device's time, or go on beside it and last longer in some computations.

@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(ratios_are_those_of_medians) {
   BOOST_TEST(table[1][0] == "ring");
   BOOST_TEST(table[1][column] == "4.00");
   BOOST_TEST(table[2][column] == "1.00");
+  BOOST_TEST(table[1].back() == "fastest other strategy");
   expect_error({"--baseline fifo", "dualparal, ring"}, [&] { speedup_table(groups, "fifo"); });
 }
 

@@ -2,6 +2,7 @@
 #include "harness/options/strategies.h"
 
 #include "base/errors.h"
+#include "baselines/context_windows.h"
 #include "baselines/fifo.h"
 #include "baselines/naive_pipeline.h"
 #include "baselines/sequence_parallel.h"
@@ -13,8 +14,9 @@ namespace dualparal {
 
 const std::vector<StrategyEntry>& strategies() {
   static const std::vector<StrategyEntry> table = {
-      single_strategy(),         ring_strategy(), ulysses_strategy(),        usp_strategy(),
-      video_infinity_strategy(), fifo_strategy(), naive_pipeline_strategy(), dualparal_strategy(),
+      single_strategy(), ring_strategy(),           ulysses_strategy(),
+      usp_strategy(),    video_infinity_strategy(), context_windows_strategy(),
+      fifo_strategy(),   naive_pipeline_strategy(), dualparal_strategy(),
   };
   return table;
 }

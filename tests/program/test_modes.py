@@ -15,7 +15,7 @@ SMALL = [*UNPROMPTED, "--prompt", "a red circle"]
 BLOCKS = ["--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
 CASES = [["--strategy", "single"], ["--strategy", "ring"], ["--strategy", "ulysses"], ["--strategy", "naive_pipeline"], BLOCKS,
          [*BLOCKS, "--feature-cache", "off"], ["--strategy", "video_infinity"], ["--strategy", "fifo", "--window-frames", 2],
-         ["--strategy", "context_windows", "--window-frames", 6, "--overlap-frames", 2]]
+         ["--strategy", "context_windows", "--window-frames", 6, "--overlap-frames", 2], ["--strategy", "pipefusion", "--patches", 5]]
 
 
 def line_of(tmp_path, *arguments):
@@ -75,7 +75,7 @@ def test_what_these_modes_cannot_do(arguments, words):
     check_refused(run("generate", *SMALL, *arguments), {2}, words)
 
 
-@pytest.mark.parametrize("strategy", ["context_windows"])
+@pytest.mark.parametrize("strategy", ["context_windows", "pipefusion"])
 def test_eight_ranks_of_a_rival_are_traced_and_simulated(tmp_path, strategy):
     done = run("generate", "--mode", "trace", "--model", WAN, "--device", "cuda", "--dtype", "bf16", "--strategy", strategy,
                "--world-size", 8, "--frames", 81, "--steps", 2, "--prompt", "x", "--traces", tmp_path / "traces", "--quiet",

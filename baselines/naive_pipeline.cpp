@@ -41,14 +41,11 @@ class NaivePipeline final : public Strategy {
     at::Tensor latents;
     if (stage.first()) latents = denoiser.noise({0, frames});
 
-    for (const StageJob& job : stage.jobs()) {
+    for (int64_t step = 0; step < denoiser.steps(); ++step) {
       stage.run(latents, [&](int64_t) -> SelfAttention& { return attention; });
-      if (stage.first()) {
-        const at::Tensor prediction = stage.take_prediction();
-        const auto span = context.recorder.compute({0, job.step, 0, -1});
-        latents = sampler->step(prediction, latents);
-      }
-      context.progress(job.step + 1, denoiser.steps());
+      stage.apply_until(step,
+                        [&](int64_t, const at::Tensor& prediction) { latents = sampler->step(prediction, latents); });
+      context.progress(step + 1, denoiser.steps());
     }
     stage.finish();
     if (stage.first()) context.sink.push(latents);

@@ -88,13 +88,8 @@ class DualParal final : public Strategy {
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
 
     const auto total = static_cast<int64_t>(order.size());
-    int64_t applied = 0;
-    const auto apply_until = [&](int64_t position) {
-      for (; applied <= position; ++applied) {
-        const at::Tensor prediction = stage.take_prediction();
-        const auto span = context.recorder.compute({order[applied].block, order[applied].age, 0, -1});
-        queue.apply(order[applied], prediction, context.sink);
-      }
+    const PipelineStage::Apply apply = [&](int64_t position, const at::Tensor& prediction) {
+      queue.apply(order[position], prediction, context.sink);
     };
     for (int64_t position = 0; position < total; ++position) {
       const QueueEntry& entry = order[position];
@@ -105,13 +100,13 @@ class DualParal final : public Strategy {
       }
       at::Tensor window;
       if (stage.first()) {
-        apply_until(needed_position(count, denoiser.steps(), entry, context_.previous_updated()));
+        stage.apply_until(needed_position(count, denoiser.steps(), entry, context_.previous_updated()), apply);
         window = queue.window(entry);
       }
       stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });
       context.progress(position + 1, total);
     }
-    if (stage.first()) apply_until(total - 1);
+    stage.apply_until(total - 1, apply);
     stage.finish();
   }
 

@@ -20,7 +20,7 @@ DASHES = ("-", "--", ":", "-.")
 STRATEGIES = {  # the same in every figure
     "dualparal": ("#D55E00", "o"), "single": ("#000000", "X"), "ring": ("#0072B2", "s"), "ulysses": ("#56B4E9", "^"),
     "usp": ("#009E73", "D"), "naive_pipeline": ("#8C510A", "<"), "video_infinity": ("#E69F00", "v"),
-    "fifo": ("#CC79A7", "P"),
+    "fifo": ("#CC79A7", "P"), "context_windows": ("#7A4FB5", ">"), "pipefusion": ("#8A8A8A", "p"),
 }
 QUIET = "#555555"
 STYLE = {

@@ -89,6 +89,17 @@ def video_infinity(axes):
     return "clips; they see neighbours' frames\nand some of all (triangles)"
 
 
+def context_windows(axes):
+    for rank, first in enumerate((0, 4, 8, 11)):  # windows of five frames, the last one moved back
+        overlap = 0 if rank == 0 else (1, 1, 2)[rank - 1]
+        cell(axes, first + overlap, 0, 5 - overlap, LAYERS, rank)
+        if overlap:  # both ranks predict these frames
+            axes.add_patch(Rectangle((first, LAYERS / 2), overlap, LAYERS / 2, facecolor="white"))
+            cell(axes, first, LAYERS / 2, overlap, LAYERS / 2, rank)
+            arrow(axes, (first - 0.7, -0.25), (first + overlap + 0.7, -0.25), -0.4, "<|-|>")
+    return "windows, apart in every step;\nwhere they overlap, averaged"
+
+
 def fifo(axes):
     columns(axes, noise=True)
     for rank in range(RANKS - 1):
@@ -96,6 +107,17 @@ def fifo(axes):
     arrow(axes, (0, 2), (-1.4, 2))
     arrow(axes, (17.4, 2), (16, 2))
     return "a queue of frames,\nnoise rising to the right"
+
+
+def pipefusion(axes):
+    for patch in range(4):
+        for rank in range(RANKS):
+            cell(axes, 4 * patch, rank, 4, 1, rank, alpha=0.85 if patch <= RANKS - 1 - rank else 0.35)
+    for rank in range(1, RANKS):
+        arrow(axes, (4 * (RANKS - rank) + 2, rank - 0.3), (4 * (RANKS - rank) + 2, rank + 0.3))
+    for patch in range(1, 4):
+        axes.plot([4 * patch] * 2, [0, LAYERS], color="white", linewidth=1.6)
+    return "patches follow each other and see\nwhat ranks kept (pale: a step old)"
 
 
 def dualparal(axes):
@@ -113,8 +135,8 @@ def dualparal(axes):
 
 def main() -> None:
     plt.rcParams.update(STYLE)
-    pictures = (single, ring, ulysses, usp, naive_pipeline, video_infinity, fifo, dualparal)
-    figure, grid = plt.subplots(2, 4, figsize=(7.0, 2.9), layout="constrained")
+    pictures = (single, ring, ulysses, usp, naive_pipeline, video_infinity, context_windows, fifo, pipefusion, dualparal)
+    figure, grid = plt.subplots(2, 5, figsize=(8.6, 2.9), layout="constrained")
     for axes, picture in zip(grid.flat, pictures):
         text = picture(axes)
         axes.set_xlim(-1.6, FRAMES + 1.6)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = "a red circle bounces over a dark blue background"
-SHARED = ["ring", "ulysses", "usp", "video_infinity", "fifo", "naive_pipeline"]
+SHARED = ["ring", "ulysses", "usp", "video_infinity", "fifo", "naive_pipeline", "context_windows", "pipefusion"]
 
 
 def latents_cases():
@@ -47,6 +47,11 @@ def latents_cases():
         yield f"fifo {' '.join(flags)}", ["--strategy", "fifo", "--nproc", "2", *flags]
     yield "video_infinity biased", ["--strategy", "video_infinity", "--nproc", "3", "--phase-bias", "2",
                                     "--context-frames", "2", "--global-frames", "3"]
+    yield "context_windows options", ["--strategy", "context_windows", "--nproc", "3", "--window-frames", "4",
+                                      "--overlap-frames", "1", "--window-weights", "linear", "--free-noise", "on",
+                                      "--first-frame-fix", "off"]
+    yield "pipefusion options", ["--strategy", "pipefusion", "--nproc", "3", "--patches", "3",
+                                 "--synchronous-steps", "2", "--guidance-micro-batches", "2"]
     yield "naive_pipeline micro=2", ["--strategy", "naive_pipeline", "--nproc", "3", "--guidance-micro-batches", "2"]
 
 

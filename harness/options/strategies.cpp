@@ -2,8 +2,10 @@
 #include "harness/options/strategies.h"
 
 #include "base/errors.h"
+#include "baselines/context_windows.h"
 #include "baselines/fifo.h"
 #include "baselines/naive_pipeline.h"
+#include "baselines/pipefusion.h"
 #include "baselines/sequence_parallel.h"
 #include "baselines/single.h"
 #include "baselines/video_infinity.h"
@@ -13,8 +15,10 @@ namespace dualparal {
 
 const std::vector<StrategyEntry>& strategies() {
   static const std::vector<StrategyEntry> table = {
-      single_strategy(),         ring_strategy(), ulysses_strategy(),        usp_strategy(),
-      video_infinity_strategy(), fifo_strategy(), naive_pipeline_strategy(), dualparal_strategy(),
+      single_strategy(),    ring_strategy(),           ulysses_strategy(),
+      usp_strategy(),       video_infinity_strategy(), context_windows_strategy(),
+      fifo_strategy(),      naive_pipeline_strategy(), pipefusion_strategy(),
+      dualparal_strategy(),
   };
   return table;
 }

@@ -49,7 +49,13 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
           "--compute measured: {} was traced without times; only model is possible", options.traces.string());
     return [](const Event& event) { return event.end_s - event.begin_s; };
   }
-  check(all([](const RankTrace& rank) { return rank.work().operations > 0; }),
+  // A rank may have nothing to do at all: fewer windows than ranks.
+  const auto works = [](const RankTrace& rank) { return rank.work().operations > 0; };
+  const auto idles = [](const RankTrace& rank) {
+    return std::ranges::none_of(rank.events, [](const Event& e) { return e.kind == Event::Kind::kCompute; });
+  };
+  check(all([&](const RankTrace& rank) { return works(rank) || idles(rank); }) &&
+            std::ranges::any_of(traces.ranks, works),
         "{}: a rank's trace holds no work to model", options.traces.string());
   return
       [&cluster, dtype = *traces.run.dtype](const Event& event) { return cluster.compute_seconds(event.work, dtype); };

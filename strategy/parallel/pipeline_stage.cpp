@@ -102,6 +102,15 @@ void PipelineStage::expect_prediction(const StageJob& job) {
       at::TensorOptions().device(model.device()).dtype(at::kFloat), last_, Channel::kReturn));
 }
 
+void PipelineStage::apply_until(int64_t job, const Apply& apply) {
+  if (!first()) return;
+  for (; static_cast<int64_t>(applied_) <= job; ++applied_) {
+    const at::Tensor prediction = take_prediction();
+    const auto span = recorder_.compute(latents_label(jobs_[applied_]));
+    apply(static_cast<int64_t>(applied_), prediction);
+  }
+}
+
 at::Tensor PipelineStage::take_prediction() {
   check(!predictions_.empty(), "a prediction was asked for before its job was run");
   at::Tensor prediction = predictions_.front().take();

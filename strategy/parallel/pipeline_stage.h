@@ -35,8 +35,11 @@ class PipelineStage {
   /// `attention`: the policy for a micro-batch.
   void run(const at::Tensor& window, const std::function<SelfAttention&(int64_t micro_batch)>& attention);
 
-  /// Stage 0: waits for the oldest prediction not yet taken, [1, channels, kept frames, h, w] fp32.
-  at::Tensor take_prediction();
+  /// What to do with the prediction of jobs()[job], [1, channels, kept frames, h, w] fp32.
+  using Apply = std::function<void(int64_t job, const at::Tensor& prediction)>;
+  /// Stage 0: waits for the predictions of all jobs up to `job` that were not yet applied, and applies them in order.
+  /// Nothing on the other stages.
+  void apply_until(int64_t job, const Apply& apply);
 
   /// Waits until everything sent has left.
   void finish() { exchange_.finish_sends(); }
@@ -48,6 +51,7 @@ class PipelineStage {
   at::Tensor receive_hidden();
   void deliver(const StageJob& job, const at::Tensor& prediction);
   void expect_prediction(const StageJob& job);
+  at::Tensor take_prediction();
 
   const Denoiser& denoiser_;
   Exchange exchange_;
@@ -58,8 +62,9 @@ class PipelineStage {
   std::map<int64_t, TimeConditioning> time_;             // by step
   std::map<std::pair<int64_t, int64_t>, Pass> windows_;  // by first position and number of frames
 
-  size_t next_ = 0;    // job that run() takes
-  size_t posted_ = 0;  // receives of hidden states posted, in micro-batches
+  size_t next_ = 0;     // job that run() takes
+  size_t applied_ = 0;  // jobs whose predictions were applied
+  size_t posted_ = 0;   // receives of hidden states posted, in micro-batches
   std::deque<Exchange::Incoming> hidden_, predictions_;
 };
 

@@ -16,7 +16,9 @@ struct SlotCount {
 };
 
 /// needs[i]: position of the last job whose result must have left the last stage before job i enters stage 0; -1: none.
-/// Every stage takes the jobs in order. micro_batches: parts of a job that travel one after the other, a slot each.
-SlotCount count_slots(const std::vector<int64_t>& needs, int64_t stages, int64_t micro_batches);
+/// Every stage takes the jobs in order. micro_batches: parts of a job that travel one after the other. lengths[i]:
+/// slots that a part of job i takes on a stage; none: one each.
+SlotCount count_slots(const std::vector<int64_t>& needs, int64_t stages, int64_t micro_batches,
+                      const std::vector<int64_t>& lengths = {});
 
 }  // namespace dualparal

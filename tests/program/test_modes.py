@@ -14,7 +14,8 @@ UNPROMPTED = ["--frames", 61, "--steps", 2, "--threads", 1, "--quiet"]
 SMALL = [*UNPROMPTED, "--prompt", "a red circle"]
 BLOCKS = ["--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
 CASES = [["--strategy", "single"], ["--strategy", "ring"], ["--strategy", "ulysses"], ["--strategy", "naive_pipeline"], BLOCKS,
-         [*BLOCKS, "--feature-cache", "off"], ["--strategy", "video_infinity"], ["--strategy", "fifo", "--window-frames", 2]]
+         [*BLOCKS, "--feature-cache", "off"], ["--strategy", "video_infinity"], ["--strategy", "fifo", "--window-frames", 2],
+         ["--strategy", "context_windows", "--window-frames", 6, "--overlap-frames", 2], ["--strategy", "pipefusion", "--patches", 5]]
 
 
 def line_of(tmp_path, *arguments):
@@ -72,6 +73,24 @@ def test_given_prompt_embeds_are_those_that_are_computed_with(tmp_path, mode):
 ])
 def test_what_these_modes_cannot_do(arguments, words):
     check_refused(run("generate", *SMALL, *arguments), {2}, words)
+
+
+@pytest.mark.parametrize("strategy", ["context_windows", "pipefusion"])
+def test_eight_ranks_of_a_rival_are_traced_and_simulated(tmp_path, strategy):
+    done = run("generate", "--mode", "trace", "--model", WAN, "--device", "cuda", "--dtype", "bf16", "--strategy", strategy,
+               "--world-size", 8, "--frames", 81, "--steps", 2, "--prompt", "x", "--traces", tmp_path / "traces", "--quiet",
+               *(["--window-frames", 6, "--overlap-frames", 2] if strategy == "context_windows" else []))
+    assert done.returncode == 0, done.stderr
+    result = tmp_path / "r.jsonl"
+    done = run("simulate", tmp_path / "traces", "--cluster", ROOT / "configs/clusters/8x-rtx4090.yaml", "--result", result)
+    assert done.returncode == 0, done.stderr
+    line = json.loads(result.read_text())
+    assert line["strategy"] == strategy and line["status"] == "ok" and len(line["per_rank"]) == 8
+    assert line["sent_bytes"] == pytest.approx(line["analytic_cost"]["sent_bytes"], rel=0.01)
+    for rank in line["per_rank"]:
+        assert rank["compute_s"] + rank["communication_s"] + rank["idle_s"] == pytest.approx(line["latency_s"], rel=1e-3)
+    # 21 latent frames are five windows: three ranks have nothing to do.
+    assert sum(rank["compute_s"] > 0 for rank in line["per_rank"]) == (5 if strategy == "context_windows" else 8)
 
 
 @pytest.fixture(scope="module")

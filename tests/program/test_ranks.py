@@ -118,6 +118,25 @@ def test_a_lost_rank_is_named_and_finished_latents_stay(tmp_path, sig, timeout, 
     assert shared_memory() <= before
 
 
+@pytest.mark.parametrize("flags, words", [
+    (["context_windows", "--window-frames", 5, "--overlap-frames", 2], ["frames", "step", "layers"]),
+    (["pipefusion"], ["block", "step", "layers"])], ids=lambda x: x[0])
+def test_a_lost_rank_of_a_strategy_that_finishes_all_at_once_is_named(tmp_path, flags, words):
+    arguments = [a for a in SHORT if a != "--quiet"]
+    with open(tmp_path / "errors", "w+") as file:
+        child, ranks = start(*arguments, "--strategy", *flags, "--frames", 513, "--steps", 500, "--timeout", 60, stderr=file)
+        assert wait_until(lambda: ": step " in (tmp_path / "errors").read_text() or child.poll() is not None)
+        assert child.poll() is None
+        time.sleep(1)  # what a rank is doing is told to the others a few times a second
+        os.kill(ranks[1], signal.SIGKILL)
+        assert child.wait(timeout=PATIENCE) == 1
+    errors = (tmp_path / "errors").read_text()
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "rank 1 was killed by signal 9" in last, errors
+    assert all(word in last for word in words), errors
+    assert not any(alive(pid) for pid in ranks.values())
+
+
 LONG = [*BLOCKS, "--frames", 1025, "--steps", 50]
 
 

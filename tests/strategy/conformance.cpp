@@ -92,7 +92,8 @@ BOOST_DATA_TEST_CASE(guidance_halves_in_turn_give_what_a_batch_gives, data::make
   const auto held = [&](const OptionValues& given) {
     return cost_of(entry, given, request(), ranks, kConfig).key_value_bytes;
   };
-  BOOST_TEST(held(in_turn) == held({}) / 2);
+  const bool keeps_both = name == "pipefusion";  // from step to step
+  BOOST_TEST(held(in_turn) == held({}) / (keeps_both ? 1 : 2));
 }
 
 BOOST_AUTO_TEST_CASE(the_strategies_of_the_table_can_take_guidance_halves_in_turn) {

@@ -3,6 +3,7 @@
 #include "strategy/parallel/slots.h"
 
 #include "baselines/naive_pipeline.h"
+#include "baselines/pipefusion.h"
 #include "dualparal/dualparal.h"
 #include "tests/ranks.h"
 
@@ -52,6 +53,17 @@ BOOST_AUTO_TEST_CASE(micro_batches_fill_the_gaps) {
   const OptionValues options{{"previous-context", "matched_kv"}, {"guidance-micro-batches", "2"}};
   for (const auto& [ranks, halves] : {std::pair<int64_t, int64_t>{2, 0}, {4, 2}, {8, 18}})
     BOOST_TEST(slots_of(dualparal_strategy(), options, 8 * (ranks + 5) + 4, 20, ranks).idle == ranks * halves);
+}
+
+// A slot is a patch here; the first step's takes as many as there are patches. Behind it every stage waits for all that
+// follow it, and for its turn; later only if there are fewer patches than stages.
+BOOST_DATA_TEST_CASE(pipefusion_waits_after_its_synchronous_step, data::make({1, 2, 4, 8}) * data::make({2, 4, 8, 11}),
+                     ranks, patches) {
+  constexpr int64_t kSteps = 10;
+  const SlotCount count = slots_of(pipefusion_strategy(), {{"patches", std::to_string(patches)}}, 22, kSteps, ranks);
+  BOOST_TEST(count.work == kSteps * patches * ranks);
+  const int64_t later = (kSteps - 2) * std::max(0, ranks - patches);  // of every stage
+  BOOST_TEST(count.idle == (patches + 1) * ranks * (ranks - 1) / 2 + ranks * later);
 }
 
 BOOST_AUTO_TEST_CASE(more_blocks_make_the_pipeline_fuller) {

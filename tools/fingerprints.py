@@ -25,6 +25,10 @@ PROMPT = "a red circle bounces over a dark blue background"
 SHARED = ["ring", "ulysses", "usp", "video_infinity", "fifo", "naive_pipeline", "context_windows", "pipefusion"]
 
 
+# Of a trace's header: what the machine said, not the strategy.
+MACHINE = ("begin_s", "end_s", "process_memory_bytes", "device_used_bytes", "clock_offset_s", "clock_error_s")
+
+
 def latents_cases():
     """Name and flags of every run that gives latents."""
     for dtype, sampler in itertools.product(["fp32", "bf16"], ["unipc", "euler"]):
@@ -85,7 +89,7 @@ def latents_hash(program: Path, flags: list[str]) -> str:
 def timeless(file: Path) -> str:
     """A rank's trace without what the clock said: a header, then an event a line."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    header = {k: v for k, v in json.loads(lines[0]).items() if k not in ("begin_s", "end_s")}
+    header = {k: v for k, v in json.loads(lines[0]).items() if k not in MACHINE}
     events = [json.loads(line) for line in lines[1:]]
     return "\n".join([json.dumps(header, sort_keys=True), *(json.dumps(e[:6] + e[8:]) for e in events)]) + "\n"
 

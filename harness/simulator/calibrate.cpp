@@ -230,7 +230,11 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   std::vector<TraceSet> together;  // emulated ranks send nothing and share no clock
   for (const TraceSet& set : sets)
     if (set.run.kind == ResultKind::kMeasured) together.push_back(set);
-  for (const TraceSet& set : together) add_messages(set, messages);
+  for (const TraceSet& set : together) {
+    if (set.ranks.size() > 1)  // traces that cannot have happened tell nothing of a cluster
+      replay(set.ranks, base, [](const Event& e) { return std::max(0.0, e.end_s - e.begin_s); });
+    add_messages(set, messages);
+  }
   result.messages = static_cast<int64_t>(messages.posting.size());
   if (messages.amounts.size() > 1) {
     const auto link =

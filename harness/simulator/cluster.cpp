@@ -14,12 +14,23 @@
 namespace dualparal {
 namespace {
 
+constexpr int64_t kMostDevices = 1024;
+constexpr double kMostWhole = 1LL << 53;  // larger ones are not whole in a double
+
 class ClusterReader {
  public:
   explicit ClusterReader(const std::filesystem::path& file) : file_(file.string()) {}
 
   Cluster read() const {
-    const YAML::Node root = load_yaml(file_);
+    try {
+      return read(load_yaml(file_));
+    } catch (const YAML::Exception& error) {  // a key that is a list, for instance
+      fail("{}:{}: {}", file_, error.mark.line + 1, error.msg);
+    }
+  }
+
+ private:
+  Cluster read(const YAML::Node& root) const {
     expect_keys(root, {"name", "description", "nodes", "devices_per_node", "device", "efficiency", "links", "sources"});
     Cluster cluster;
     cluster.file = file_;
@@ -34,10 +45,11 @@ class ClusterReader {
       for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
     check(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
           cluster.nodes);
+    check(cluster.devices() <= kMostDevices, "{}: {} devices, expected at most {}: each pair of them has a route",
+          file_, cluster.devices(), kMostDevices);
     return cluster;
   }
 
- private:
   std::string at(const YAML::Node& node) const { return fmt::format("{}:{}", file_, node.Mark().line + 1); }
 
   void expect_keys(const YAML::Node& node, const std::set<std::string>& keys) const {
@@ -68,18 +80,26 @@ class ClusterReader {
     return result;
   }
 
-  int64_t whole(const YAML::Node& node, const char* key, int64_t minimum) const {
+  int64_t whole(const YAML::Node& node, const char* key, int64_t minimum, int64_t most = kMostDevices) const {
     const double value = number(node, key);
     check(value >= static_cast<double>(minimum) && value == std::floor(value),
           "{}: '{}' expected a whole number of at least {}", at(node[key]), key, minimum);
+    check(value <= static_cast<double>(most), "{}: '{}' expected at most {}, got {}", at(node[key]), key, most, value);
     return static_cast<int64_t>(value);
+  }
+
+  int64_t bytes(const YAML::Node& node, const char* key) const {
+    const double value = number(node, key, 0);
+    if (value > kMostWhole)
+      fail("{}: '{}' expected at most {:.0f} bytes, got {}", at(node[key]), key, kMostWhole, value);
+    return std::llround(value);
   }
 
   void read_device(const YAML::Node& node, Cluster& cluster) const {
     expect_keys(node, {"name", "memory_bytes", "reserved_bytes", "flops_per_s", "memory_bytes_per_s"});
     cluster.device_name = text(node, "name");
-    cluster.device_memory_bytes = std::llround(number(node, "memory_bytes", 0));
-    cluster.device_reserved_bytes = std::llround(number(node, "reserved_bytes", 0));
+    cluster.device_memory_bytes = bytes(node, "memory_bytes");
+    cluster.device_reserved_bytes = bytes(node, "reserved_bytes");
     check(cluster.device_reserved_bytes <= cluster.device_memory_bytes, "{}: 'reserved_bytes' {} of 'memory_bytes' {}",
           at(node), cluster.device_reserved_bytes, cluster.device_memory_bytes);
     cluster.memory_bytes_per_s = number(node, "memory_bytes_per_s");

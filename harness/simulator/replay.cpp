@@ -1,163 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/simulator/replay.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
-#include <deque>
 #include <map>
-#include <simgrid/s4u.hpp>
 
 #include "base/errors.h"
+#include "harness/simulator/engine.h"
 
 namespace dualparal {
 namespace {
 
-namespace s4u = simgrid::s4u;
 using Kind = Event::Kind;
 
-struct Times {
-  double begin_s = 0, end_s = 0;
-};
-
-// What decides when something happens on a rank.
-struct Step {
-  Kind kind = Kind::kCompute;
-  double seconds = 0;  // that it keeps the device busy
-  int64_t peer = 0;
-  Channel channel = Channel::kForward;
-  double bytes = 0;
-};
-
-std::string mailbox_name(int64_t from, int64_t to, Channel channel) {
-  return fmt::format("{}>{}/{}", from, to, static_cast<int>(channel));
-}
-
-// One rank: does its steps in order and notes when.
-class RankActor {
- public:
-  RankActor(int64_t rank, const std::vector<Step>& steps, std::vector<Times>& times)
-      : rank_(rank), steps_(steps), times_(times) {}
-
-  void operator()() {
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      times_[i].begin_s = s4u::Engine::get_clock();
-      run(steps_[i]);
-      times_[i].end_s = s4u::Engine::get_clock();
-    }
-    for (auto& [key, sends] : sends_)
-      for (auto& send : sends) send->wait();
-  }
-
- private:
-  static void work(double seconds) {
-    if (seconds > 0) s4u::this_actor::execute(seconds);
-  }
-
-  void run(const Step& step) {
-    switch (step.kind) {
-      case Kind::kCompute:
-        work(step.seconds);
-        break;
-      case Kind::kSend: {
-        work(step.seconds);
-        auto* box = s4u::Mailbox::by_name(mailbox_name(rank_, step.peer, step.channel));
-        static char payload;
-        sends_[{step.peer, step.channel}].push_back(box->put_async(&payload, static_cast<uint64_t>(step.bytes)));
-        break;
-      }
-      case Kind::kReceive:
-        s4u::Mailbox::by_name(mailbox_name(step.peer, rank_, step.channel))->get<char>();
-        work(step.seconds);
-        break;
-      case Kind::kWait: {
-        auto& sends = sends_[{step.peer, step.channel}];
-        if (sends.empty()) break;
-        sends.front()->wait();
-        sends.pop_front();
-        break;
-      }
-      case Kind::kOutput:
-        break;
-    }
-  }
-
-  int64_t rank_;
-  const std::vector<Step>& steps_;
-  std::vector<Times>& times_;
-  std::map<std::pair<int64_t, Channel>, std::deque<s4u::CommPtr>> sends_;
-};
-
-// A host of speed 1 for each device: computations are given in seconds.
-std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
-  auto* zone = s4u::create_full_zone("cluster");
-  const auto add_link = [&](const std::string& name, const LinkSpec& spec) {
-    return zone->create_link(name, spec.bytes_per_s)->set_latency(spec.latency_s)->seal();
-  };
-  std::vector<s4u::Host*> hosts;
-  std::vector<s4u::Link*> up, down, out, in, shared;
-  for (int64_t device = 0; device < cluster.devices(); ++device) {
-    hosts.push_back(zone->create_host(fmt::format("device{}", device), 1.0)->seal());
-    // The latency of a transfer is counted once, on its way up.
-    up.push_back(add_link(fmt::format("up{}", device), cluster.device_link));
-    down.push_back(add_link(fmt::format("down{}", device), {cluster.device_link.bytes_per_s, 0}));
-  }
-  for (int64_t node = 0; node < cluster.nodes; ++node) {
-    if (cluster.host_link.bytes_per_s > 0) shared.push_back(add_link(fmt::format("host{}", node), cluster.host_link));
-    if (cluster.node_link.bytes_per_s == 0) continue;
-    out.push_back(add_link(fmt::format("out{}", node), cluster.node_link));
-    in.push_back(add_link(fmt::format("in{}", node), {cluster.node_link.bytes_per_s, 0}));
-  }
-  for (int64_t a = 0; a < cluster.devices(); ++a)
-    for (int64_t b = 0; b < cluster.devices(); ++b) {
-      if (a == b) continue;
-      const int64_t from = a / cluster.devices_per_node, to = b / cluster.devices_per_node;
-      std::vector<s4u::LinkInRoute> route{s4u::LinkInRoute(up[a])};
-      if (!shared.empty()) route.emplace_back(shared[from]);
-      if (from != to) {
-        route.emplace_back(out[from]);
-        route.emplace_back(in[to]);
-      }
-      if (!shared.empty()) route.emplace_back(shared[to]);
-      route.emplace_back(down[b]);
-      zone->add_route(hosts[a]->get_netpoint(), hosts[b]->get_netpoint(), nullptr, nullptr, route, false);
-    }
-  zone->seal();
-  return hosts;
-}
-
-// In a process of its own: a SimGrid engine lives once per process.
-std::vector<std::vector<Times>> simulate(const std::vector<std::vector<Step>>& ranks, const Cluster& cluster) {
-  std::vector<std::string> words{"simulate",
-                                 "--cfg=network/model:CM02",
-                                 "--cfg=network/TCP-gamma:0",
-                                 "--cfg=network/crosstraffic:0",
-                                 "--cfg=network/loopback-bw:1e12",
-                                 "--cfg=network/loopback-lat:0",
-                                 "--log=root.thres:critical"};
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  int argc = static_cast<int>(argv.size());
-  argv.push_back(nullptr);
-  s4u::Engine engine(&argc, argv.data());
-  const auto hosts = build_platform(cluster);
-  std::vector<std::vector<Times>> times;
-  for (const auto& steps : ranks) times.emplace_back(steps.size());
-  std::vector<s4u::ActorPtr> actors;
-  for (size_t rank = 0; rank < ranks.size(); ++rank)
-    actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), hosts[rank % hosts.size()],
-                                        RankActor(static_cast<int64_t>(rank), ranks[rank], times[rank])));
-  // Receives are posted ahead: bytes travel as soon as they are sent.
-  for (size_t rank = 0; rank < ranks.size(); ++rank)
-    for (const Step& step : ranks[rank])
-      if (step.kind == Kind::kReceive)
-        s4u::Mailbox::by_name(mailbox_name(step.peer, static_cast<int64_t>(rank), step.channel))
-            ->set_receiver(actors[rank]);
-  engine.run();
-  return times;
-}
+// Thirty years: no trace holds such an event, but a wrong rate or a wrong number of a cluster makes some.
+constexpr double kLongestEvent = 1e9;
+constexpr size_t kRanksNamed = 8;  // in an error
 
 void write_all(int file, const void* data, size_t size) {
   for (size_t done = 0; done < size;) {
@@ -177,11 +41,11 @@ bool read_all(int file, void* data, size_t size) {
 }
 
 // Every message that is waited for must be sent, or the ranks would wait for ever.
-void check_messages(const std::vector<std::vector<Step>>& ranks) {
+void check_messages(const std::vector<std::vector<SimulatedStep>>& ranks) {
   std::map<std::string, int64_t> balance;
   const auto count = static_cast<int64_t>(ranks.size());
   for (int64_t rank = 0; rank < count; ++rank)
-    for (const Step& step : ranks[rank]) {
+    for (const SimulatedStep& step : ranks[rank]) {
       if (step.kind != Kind::kSend && step.kind != Kind::kReceive) continue;
       check(0 <= step.peer && step.peer < count && step.peer != rank,
             "the trace of rank {} has a message with rank {}; there are {} ranks", rank, step.peer, count);
@@ -194,39 +58,111 @@ void check_messages(const std::vector<std::vector<Step>>& ranks) {
           name, std::abs(left), left > 0 ? "sent" : "received", left > 0 ? "received" : "sent");
 }
 
-}  // namespace
-
-std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
-                              const ComputeSeconds& compute_seconds) {
-  std::vector<std::vector<Step>> ranks;
-  for (const RankTrace& trace : traces) {
+std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                                                 const ComputeSeconds& compute_seconds) {
+  std::vector<std::vector<SimulatedStep>> ranks;
+  for (size_t rank = 0; rank < traces.size(); ++rank) {
     auto& steps = ranks.emplace_back();
-    for (const Event& event : trace.events) {
+    for (const Event& event : traces[rank].events) {
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
                           : moves                      ? cluster.message_s + bytes * cluster.message_byte_s
                                                        : 0;
+      const bool possible = busy >= 0 && busy <= kLongestEvent && bytes >= 0;
+      if (!possible)  // the text of each event would take longer than all else here
+        fail("cluster {}: rank {}, {}: {} bytes would take {} s, expected 0 to {} s: are the cluster's rates right?",
+             cluster.name, rank, event.text(), event.bytes, busy, kLongestEvent);
       steps.push_back({event.kind, busy, event.peer, event.channel, bytes});
     }
   }
-  check_messages(ranks);
+  return ranks;
+}
 
+// What SimGrid prints, in a file of the memory: its words are for this program's error, not beside it.
+struct Printed {
+  Printed() : file(memfd_create("simgrid", MFD_CLOEXEC)) {}
+  ~Printed() {
+    if (file >= 0) close(file);
+  }
+  std::string first_line() const {
+    char text[512] = "";
+    const ssize_t count = file < 0 ? 0 : pread(file, text, sizeof text - 1, 0);
+    return dualparal::first_line(std::string(text, static_cast<size_t>(std::max<ssize_t>(count, 0))));
+  }
+  int file;
+};
+
+// In a process of its own: a SimGrid engine lives once per process.
+std::vector<SimulatedRank> simulate(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster) {
   int ends[2];
-  check(pipe(ends) == 0, "simulation: {}", std::strerror(errno));
+  const int no_pipe = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
+  check(no_pipe == 0, "simulation: {}", std::strerror(no_pipe));
+  const Printed printed;
+  std::fflush(nullptr);  // or what is buffered would be the child's, too
   const pid_t child = fork();
-  check(child >= 0, "simulation: {}", std::strerror(errno));
+  const int not_forked = errno;
   if (child == 0) {
     close(ends[0]);
-    for (const auto& times : simulate(ranks, cluster)) write_all(ends[1], times.data(), times.size() * sizeof(Times));
+    if (printed.file >= 0) dup2(printed.file, STDERR_FILENO);
+    for (const SimulatedRank& rank : run_engine(ranks, cluster)) {
+      const uint64_t state[2] = {rank.finished, rank.done};
+      write_all(ends[1], state, sizeof state);
+      write_all(ends[1], rank.times.data(), rank.times.size() * sizeof(StepTimes));
+    }
     _exit(0);
   }
   close(ends[1]);
+  std::vector<SimulatedRank> out(ranks.size());
+  bool whole = child > 0;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    uint64_t state[2] = {};
+    out[rank].times.resize(ranks[rank].size());
+    whole = whole && read_all(ends[0], state, sizeof state) &&
+            read_all(ends[0], out[rank].times.data(), out[rank].times.size() * sizeof(StepTimes));
+    out[rank].finished = state[0];
+    out[rank].done = state[1] != 0;
+  }
+  close(ends[0]);
+  check(child > 0, "simulation: {}", std::strerror(not_forked));
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  check(whole && WIFEXITED(status) && WEXITSTATUS(status) == 0, "the simulation ended early: SimGrid failed: {}",
+        printed.first_line());
+  return out;
+}
+
+// Every rank must have come to its end: messages in an order in which ranks wait for each other give no times.
+void check_finished(const std::vector<RankTrace>& traces, const std::vector<SimulatedRank>& ranks) {
+  std::vector<std::string> waiting;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    if (ranks[rank].done) continue;
+    const auto& events = traces[rank].events;
+    const size_t at = ranks[rank].finished;
+    waiting.push_back(fmt::format(
+        "rank {} at event {} of {}, {}", rank, std::min(at + 1, events.size()), events.size(),
+        at < events.size() ? events[at].text() : std::string("all done but for what it sent, which nobody takes")));
+  }
+  if (waiting.empty()) return;
+  const size_t more = waiting.size() - std::min(waiting.size(), kRanksNamed);
+  waiting.resize(waiting.size() - more);
+  fail("the traces cannot be replayed: the ranks wait for each other: {}{}", fmt::join(waiting, "; "),
+       more > 0 ? fmt::format("; and {} more", more) : "");
+}
+
+}  // namespace
+
+std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                              const ComputeSeconds& compute_seconds) {
+  const auto steps = steps_of(traces, cluster, compute_seconds);
+  check_messages(steps);
+  const auto ranks = simulate(steps, cluster);
+  check_finished(traces, ranks);
   std::vector<RankTrace> out = traces;
-  bool whole = true;
-  for (RankTrace& trace : out) {
-    std::vector<Times> times(trace.events.size());
-    whole = whole && read_all(ends[0], times.data(), times.size() * sizeof(Times));
+  for (size_t rank = 0; rank < out.size(); ++rank) {
+    RankTrace& trace = out[rank];
+    const auto& times = ranks[rank].times;
     trace.begin_s = 0;
     trace.end_s = times.empty() ? 0 : times.back().end_s;
     trace.timed = true;
@@ -235,11 +171,6 @@ std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluste
       trace.events[i].end_s = times[i].end_s;
     }
   }
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  check(whole && WIFEXITED(status) && WEXITSTATUS(status) == 0,
-        "the simulation ended early: the ranks' messages wait for each other, or SimGrid failed");
   return out;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The simulator against what can be said without one: sums, shared links, the slots of pipelines, memory.
+#include <cmath>
 #include <fstream>
 
 #include "baselines/naive_pipeline.h"
@@ -99,6 +100,38 @@ BOOST_AUTO_TEST_CASE(messages_that_nobody_sends_are_refused) {
   expect_error({"rank 1", "rank 7"}, [] {
     replay({{.events = {}}, {.events = {message(Kind::kSend, 7, 5)}}}, instant(2), given);
   });
+}
+
+// Both receive before they send: SimGrid ends such a run as if it had come to its end.
+BOOST_AUTO_TEST_CASE(ranks_that_wait_for_each_other_are_named) {
+  const auto waiting = [](int64_t peer, int64_t block) {
+    Event receive = message(Kind::kReceive, peer, 5);
+    receive.label.block = block;
+    return RankTrace{.begin_s = 0, .end_s = 2, .events = {compute(1), receive, message(Kind::kSend, peer, 5)}};
+  };
+  const std::vector<RankTrace> traces{waiting(1, 3), waiting(0, 4)};
+  const std::vector<std::string> words{"wait for each other", "rank 0 at event 2 of 3", "waiting for rank 1: block 3",
+                                       "rank 1 at event 2 of 3", "waiting for rank 0: block 4"};
+  expect_error(words, [&] { replay(traces, instant(2), given); });
+  // A third that is done is not named; nor does it make the others' wait a success.
+  auto more = traces;
+  more.push_back({.events = {compute(1)}});
+  expect_error(words, [&] { replay(more, instant(3), given); });
+
+  TraceSet set{.run = {{"dtype", "fp32"}}, .ranks = traces};
+  for (RankTrace& rank : set.ranks) {
+    rank.peak_memory_bytes = 1;
+    rank.events[0].work = {.matmul_flops = 1e9, .operations = 3};
+  }
+  expect_error(words, [&] { calibrate({set}, instant(2)); });
+}
+
+BOOST_AUTO_TEST_CASE(times_that_no_event_can_take_are_refused) {
+  for (const double seconds : {1e308, HUGE_VAL, static_cast<double>(NAN), -1.0})
+    expect_error({"instant", "rank 1, computing block 0", "rates"}, [&] {
+      replay({{.events = {compute(1)}}, {.events = {compute(2)}}}, instant(2),
+             [&](const Event& event) { return event.end_s == 2 ? seconds : 1.0; });
+    });
 }
 
 // Every job a second on every stage, messages none: the idle seconds are the algorithm's idle slots.
@@ -247,6 +280,11 @@ BOOST_AUTO_TEST_CASE(a_cluster_file_is_not_guessed_at) {
   refused("nodes: 1", "nodes: 1.5", {"nodes", "whole"});
   refused("devices_per_node: 2\n", "", {"devices_per_node", "missing"});
   refused("name: \"instant\"", "name: [", {"c.yaml", "YAML"});
+  refused("devices_per_node: 2", "devices_per_node: 65536", {"c.yaml", "devices_per_node", "1024", "65536"});
+  refused("nodes: 1\ndevices_per_node: 2", "nodes: 600\ndevices_per_node: 600", {"c.yaml", "links.node"});
+  refused("name: \"device\"", "name: \"device\"\n  memory_bytes: 9223372036854775808",
+          {"c.yaml", "memory_bytes", "at most 9007199254740992"});
+  refused("name: \"instant\"", "[a, b]: 1\nname: \"instant\"", {"c.yaml:"});
   expect_error({"none.yaml", "cannot read"}, [&] { read_cluster(folder / "none.yaml"); });
 }
 

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/simulator/engine.h"
+
+#include <deque>
+#include <map>
+#include <simgrid/s4u.hpp>
+
+#include "base/errors.h"
+
+namespace dualparal {
+namespace {
+
+namespace s4u = simgrid::s4u;
+using Kind = Event::Kind;
+
+// One rank: does its steps in order and notes when.
+class RankActor {
+ public:
+  RankActor(int64_t rank, const std::vector<SimulatedStep>& steps, SimulatedRank& out)
+      : rank_(rank), steps_(steps), out_(out) {}
+
+  void operator()() {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      out_.times[i].begin_s = s4u::Engine::get_clock();
+      run(steps_[i]);
+      out_.times[i].end_s = s4u::Engine::get_clock();
+      out_.finished = i + 1;
+    }
+    for (auto& [key, sends] : sends_)
+      for (auto& send : sends) send->wait();
+    out_.done = true;  // SimGrid ends actors that wait for each other, and its run as if nothing had happened
+  }
+
+ private:
+  static void work(double seconds) {
+    if (seconds > 0) s4u::this_actor::execute(seconds);
+  }
+
+  void run(const SimulatedStep& step) {
+    switch (step.kind) {
+      case Kind::kCompute:
+        work(step.seconds);
+        break;
+      case Kind::kSend: {
+        work(step.seconds);
+        auto* box = s4u::Mailbox::by_name(mailbox_name(rank_, step.peer, step.channel));
+        static char payload;
+        sends_[{step.peer, step.channel}].push_back(box->put_async(&payload, static_cast<uint64_t>(step.bytes)));
+        break;
+      }
+      case Kind::kReceive:
+        s4u::Mailbox::by_name(mailbox_name(step.peer, rank_, step.channel))->get<char>();
+        work(step.seconds);
+        break;
+      case Kind::kWait: {
+        auto& sends = sends_[{step.peer, step.channel}];
+        if (sends.empty()) break;
+        sends.front()->wait();
+        sends.pop_front();
+        break;
+      }
+      case Kind::kOutput:
+        break;
+    }
+  }
+
+  int64_t rank_;
+  const std::vector<SimulatedStep>& steps_;
+  SimulatedRank& out_;
+  std::map<std::pair<int64_t, Channel>, std::deque<s4u::CommPtr>> sends_;
+};
+
+// A host of speed 1 for each device: computations are given in seconds.
+std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
+  auto* zone = s4u::create_full_zone("cluster");
+  const auto add_link = [&](const std::string& name, const LinkSpec& spec) {
+    return zone->create_link(name, spec.bytes_per_s)->set_latency(spec.latency_s)->seal();
+  };
+  std::vector<s4u::Host*> hosts;
+  std::vector<s4u::Link*> up, down, out, in, shared;
+  for (int64_t device = 0; device < cluster.devices(); ++device) {
+    hosts.push_back(zone->create_host(fmt::format("device{}", device), 1.0)->seal());
+    // The latency of a transfer is counted once, on its way up.
+    up.push_back(add_link(fmt::format("up{}", device), cluster.device_link));
+    down.push_back(add_link(fmt::format("down{}", device), {cluster.device_link.bytes_per_s, 0}));
+  }
+  for (int64_t node = 0; node < cluster.nodes; ++node) {
+    if (cluster.host_link.bytes_per_s > 0) shared.push_back(add_link(fmt::format("host{}", node), cluster.host_link));
+    if (cluster.node_link.bytes_per_s == 0) continue;
+    out.push_back(add_link(fmt::format("out{}", node), cluster.node_link));
+    in.push_back(add_link(fmt::format("in{}", node), {cluster.node_link.bytes_per_s, 0}));
+  }
+  for (int64_t a = 0; a < cluster.devices(); ++a)
+    for (int64_t b = 0; b < cluster.devices(); ++b) {
+      if (a == b) continue;
+      const int64_t from = a / cluster.devices_per_node, to = b / cluster.devices_per_node;
+      std::vector<s4u::LinkInRoute> route{s4u::LinkInRoute(up[a])};
+      if (!shared.empty()) route.emplace_back(shared[from]);
+      if (from != to) {
+        route.emplace_back(out[from]);
+        route.emplace_back(in[to]);
+      }
+      if (!shared.empty()) route.emplace_back(shared[to]);
+      route.emplace_back(down[b]);
+      zone->add_route(hosts[a]->get_netpoint(), hosts[b]->get_netpoint(), nullptr, nullptr, route, false);
+    }
+  zone->seal();
+  return hosts;
+}
+
+}  // namespace
+
+std::string mailbox_name(int64_t from, int64_t to, Channel channel) {
+  return fmt::format("{}>{}/{}", from, to, static_cast<int>(channel));
+}
+
+std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster) {
+  std::vector<std::string> words{"simulate",
+                                 "--cfg=network/model:CM02",
+                                 "--cfg=network/TCP-gamma:0",
+                                 "--cfg=network/crosstraffic:0",
+                                 "--cfg=network/loopback-bw:1e12",
+                                 "--cfg=network/loopback-lat:0",
+                                 "--log=root.thres:critical"};
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  int argc = static_cast<int>(argv.size());
+  argv.push_back(nullptr);
+  s4u::Engine engine(&argc, argv.data());
+  const auto hosts = build_platform(cluster);
+  std::vector<SimulatedRank> out(ranks.size());
+  for (size_t rank = 0; rank < ranks.size(); ++rank) out[rank].times.resize(ranks[rank].size());
+  std::vector<s4u::ActorPtr> actors;
+  for (size_t rank = 0; rank < ranks.size(); ++rank)
+    actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), hosts[rank % hosts.size()],
+                                        RankActor(static_cast<int64_t>(rank), ranks[rank], out[rank])));
+  // Receives are posted ahead: bytes travel as soon as they are sent.
+  for (size_t rank = 0; rank < ranks.size(); ++rank)
+    for (const SimulatedStep& step : ranks[rank])
+      if (step.kind == Kind::kReceive)
+        s4u::Mailbox::by_name(mailbox_name(step.peer, static_cast<int64_t>(rank), step.channel))
+            ->set_receiver(actors[rank]);
+  engine.run();
+  return out;
+}
+
+}  // namespace dualparal

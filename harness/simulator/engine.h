@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ranks' steps on a described cluster, by SimGrid. One engine in the life of a process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/recorder.h"
+#include "harness/simulator/cluster.h"
+
+namespace dualparal {
+
+/// What decides when something happens on a rank.
+struct SimulatedStep {
+  Event::Kind kind = Event::Kind::kCompute;
+  double seconds = 0;  ///< that it keeps the device busy
+  int64_t peer = 0;
+  Channel channel = Channel::kForward;
+  double bytes = 0;
+};
+
+struct StepTimes {
+  double begin_s = 0, end_s = 0;
+};
+
+struct SimulatedRank {
+  std::vector<StepTimes> times;  ///< by step
+  uint64_t finished = 0;         ///< steps that came to their end
+  bool done = false;             ///< all did, and all that was sent was taken
+};
+
+/// "sender>receiver/channel"
+std::string mailbox_name(int64_t from, int64_t to, Channel channel);
+
+/// Every rank does its steps in order. Where ranks wait for each other, they stop there: see SimulatedRank::done.
+std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster);
+
+}  // namespace dualparal

@@ -2,20 +2,16 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
-#include <fstream>
-#include <mutex>
-#include <regex>
-#include <set>
-#include <sstream>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include "base/errors.h"
+#include "base/write_all.h"
 
 namespace dualparal {
 
@@ -23,111 +19,106 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::mutex pending_mutex;
-std::set<fs::path> pending_files;
-
-// A killed process that nobody has waited for still has its number: it is a zombie (Z), or on its way to be one.
-bool runs(const std::string& process) {
-  for (int attempt = 0; attempt < 10; ++attempt) {
-    std::ifstream in("/proc/" + process + "/stat");
-    std::string text;
-    std::getline(in, text);
-    const size_t name_end = text.rfind(')');
-    if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
-    if (text[name_end + 2] == 'Z' || text[name_end + 2] == 'X') return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+class Descriptor {
+ public:
+  Descriptor(const fs::path& path, int flags) : number_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
   }
-  return true;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  operator int() const { return number_; }
+
+ private:
+  int number_;
+};
+
+// 0 or an error number. A file that cannot be synchronised, a pipe or a terminal, says EINVAL: it was written all the
+// same.
+int flush(int descriptor) { return ::fsync(descriptor) == 0 || errno == EINVAL ? 0 : errno; }
+
+// Whether the last line of a file has no end.
+bool ends_torn(const fs::path& file, off_t size) {
+  char last = '\n';
+  const Descriptor in(file, O_RDONLY);
+  return size > 0 && in >= 0 && ::pread(in, &last, 1, size - 1) == 1 && last != '\n';
 }
 
 }  // namespace
 
-void remove_pending_files() {
-  const std::lock_guard lock(pending_mutex);
+std::string no_file(const fs::path& path) {
   std::error_code ignored;
-  for (const auto& file : pending_files) fs::remove(file, ignored);
-}
-
-void remove_abandoned_files(const fs::path& folder) {
-  static const std::regex pending(R"(\..*\.(\d{1,9})\.partial(\..*)?)");  // as below
-  std::vector<fs::path> abandoned;
-  for (const auto& file : fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied)) {
-    std::smatch match;
-    const std::string name = file.path().filename().string();
-    if (file.is_regular_file() && std::regex_match(name, match, pending) && !runs(match[1]))
-      abandoned.push_back(file.path());
+  switch (fs::status(path, ignored).type()) {
+    case fs::file_type::directory:
+      return "a folder";
+    case fs::file_type::fifo:
+      return "a pipe";
+    case fs::file_type::block:
+    case fs::file_type::character:
+      return "a device";
+    case fs::file_type::socket:
+      return "a socket";
+    default:
+      return "";
   }
-  std::error_code ignored;
-  for (const auto& file : abandoned) fs::remove(file, ignored);
-}
-
-PendingFile::PendingFile(fs::path target) : target_(std::move(target)) {
-  const fs::path folder = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check(fs::is_directory(folder), "{}: cannot make the folder: {}", folder.string(),
-        error ? error.message() : "a file of that name is in the way");
-  check(!fs::is_directory(target_), "{}: expected a file name, this is a folder", target_.string());
-  // Keeps the extension: some writers choose the format by it.
-  pending_ = folder / fmt::format(".{}.{}.partial{}", target_.stem().string(), getpid(), target_.extension().string());
-  const std::lock_guard lock(pending_mutex);
-  pending_files.insert(pending_);
-}
-
-PendingFile::~PendingFile() {
-  std::error_code ignored;
-  if (!committed_) fs::remove(pending_, ignored);
-  const std::lock_guard lock(pending_mutex);
-  pending_files.erase(pending_);
-}
-
-void PendingFile::commit() {
-  const int descriptor = ::open(pending_.c_str(), O_RDONLY | O_CLOEXEC);
-  check(descriptor >= 0, "{}: cannot write: {}", target_.string(), std::strerror(errno));
-  const int synced = ::fsync(descriptor);
-  const int reason = errno;
-  ::close(descriptor);
-  check(synced == 0, "{}: cannot write: {}", target_.string(), std::strerror(reason));
-  std::error_code error;
-  fs::rename(pending_, target_, error);
-  check(!error, "{}: cannot write: {}", target_.string(), error.message());
-  committed_ = true;
 }
 
 void write_file(const fs::path& target, const std::string& content) {
-  PendingFile file(target);
-  {
-    std::ofstream out(file.path(), std::ios::binary);
-    out << content;
-    out.flush();
-    check(out.good(), "{}: cannot write: {}", target.string(), std::strerror(errno));
+  const std::string other = no_file(target), folder = target.parent_path().string();
+  // /dev/stdout may stand for a file, which its owner has open: another one in its place would not be seen.
+  const bool stands_for_another = folder == "/dev" || folder == "/dev/fd" || folder.starts_with("/proc/");
+  if (other == "a device" || other == "a pipe" || stands_for_another) {
+    const Descriptor out(target, O_WRONLY);
+    const int reason = out < 0 ? errno : write_all(out, content.data(), content.size());
+    check(reason == 0, "{}: cannot write: {}", target.string(), std::strerror(reason));
+    return;
   }
+  PendingFile file(target);
+  file.write(content.data(), content.size());
   file.commit();
 }
 
 void append_line(const fs::path& target, const std::string& line) {
   std::error_code ignored;
   if (target.has_parent_path()) fs::create_directories(target.parent_path(), ignored);
-  const int descriptor = ::open(target.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  check(descriptor >= 0, "{}: cannot append: {}", target.string(), std::strerror(errno));
-  const std::string whole = line + "\n";
-  const ssize_t written = ::write(descriptor, whole.data(), whole.size());
-  const int reason = written == static_cast<ssize_t>(whole.size()) ? ::fsync(descriptor) : -1;
-  const int code = errno;
-  ::close(descriptor);
-  // fsync on a pipe or terminal is refused with EINVAL: the line has been written all the same.
-  check(written == static_cast<ssize_t>(whole.size()) && (reason == 0 || code == EINVAL), "{}: cannot append: {}",
-        target.string(), std::strerror(code));
+  const Descriptor out(target, O_WRONLY | O_APPEND | O_CREAT);
+  const int not_opened = errno;
+  check(out >= 0, "{}: cannot append: {}", target.string(), std::strerror(not_opened));
+  struct stat status {};
+  const bool regular = ::fstat(out, &status) == 0 && S_ISREG(status.st_mode);
+  if (regular) {
+    // One process at a time, where the file system has locks: what another has added must not be taken back.
+    while (::flock(out, LOCK_EX) != 0 && errno == EINTR) {
+    }
+    ::fstat(out, &status);
+  }
+  const std::string whole = (regular && ends_torn(target, status.st_size) ? "\n" : "") + line + "\n";
+  int reason = write_all(out, whole.data(), whole.size());
+  if (reason == 0) reason = flush(out);
+  if (reason == 0) return;
+  const bool taken_back = !regular || ::ftruncate(out, status.st_size) == 0;
+  fail("{}: cannot append: {}{}", target.string(), std::strerror(reason),
+       taken_back ? "" : "; a piece of the line stays in it");
 }
 
 std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  check(in.good() && !fs::is_directory(path), "{}: cannot read: {}", path.string(),
-        fs::is_directory(path) ? "it is a folder" : std::strerror(errno));
-  std::ostringstream content;
-  content << in.rdbuf();
-  check(!in.bad(), "{}: cannot read: {}", path.string(), std::strerror(errno));
-  return content.str();
+  const std::string other = no_file(path);
+  check(other.empty(), "{}: cannot read: it is {}, expected a file", path.string(), other);
+  const Descriptor in(path, O_RDONLY);
+  const int not_opened = errno;
+  check(in >= 0, "{}: cannot read: {}", path.string(), std::strerror(not_opened));
+  std::string content;
+  struct stat status {};
+  if (::fstat(in, &status) == 0 && status.st_size > 0) content.reserve(static_cast<size_t>(status.st_size));
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t count = ::read(in, buffer, sizeof buffer);
+    if (count == 0) return content;
+    const int reason = errno;
+    if (count < 0 && reason == EINTR) continue;
+    check(count > 0, "{}: cannot read on after {} bytes: {}", path.string(), content.size(), std::strerror(reason));
+    content.append(buffer, static_cast<size_t>(count));
+  }
 }
 
 }  // namespace dualparal

@@ -6,15 +6,15 @@
 #include <string>
 
 #include "base/errors.h"
+#include "base/files.h"
 
 namespace dualparal {
 
 /// A YAML file's root; Error that names the file, and the line of what is no YAML.
 inline YAML::Node load_yaml(const std::string& file) {
+  const std::string text = read_file(file);
   try {
-    return YAML::LoadFile(file);
-  } catch (const YAML::BadFile&) {
-    fail("{}: cannot read", file);
+    return YAML::Load(text);
   } catch (const YAML::Exception& error) {
     fail("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg);
   }

@@ -7,6 +7,7 @@
 #include "base/nvtx.h"
 #include "strategy/denoise/denoise_alone.h"
 #include "strategy/denoise/noise.h"
+#include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
 namespace {
@@ -107,6 +108,7 @@ at::Tensor QueueRank::step(const WindowPass& one) {
   const QueueWindow& window = one.window;
   const at::Tensor prediction = denoiser_.predict(one.pass, slots_.of(window.input), attention_)
                                     .slice(2, window.updated.begin - window.input.begin);
+  NumberWatch::show(prediction);
   return slots_.of(window.updated) + one.change * prediction;
 }
 

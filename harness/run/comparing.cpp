@@ -14,6 +14,7 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/finite.h"
 #include "harness/media/video_file.h"
 #include "harness/metrics/comparison.h"
 #include "model/checkpoint/safetensors.h"
@@ -46,6 +47,8 @@ nlohmann::ordered_json compare_latents(const fs::path& latents, const fs::path& 
   for (int64_t begin = 0; begin < ours.size(2); begin += kLatentFramesAtOnce) {
     const int64_t end = std::min(begin + kLatentFramesAtOnce, ours.size(2));
     const at::Tensor our_piece = ours.slice(2, begin, end), their_piece = theirs.slice(2, begin, end);
+    check_finite(our_piece, fmt::format("{}: tensor 'latents' from frame {} on", latents.string(), begin));
+    check_finite(their_piece, fmt::format("{}: tensor 'latents' from frame {} on", reference.string(), begin));
     latent_comparison.push(our_piece, their_piece);
     if (!vae || compared == frames) continue;
     const at::Tensor our_frames = to_uint8_frames(our_stream->decode(our_piece.to(at::kFloat)));
@@ -66,7 +69,8 @@ void check_reference(const fs::path& reference, const LatentShape& shape) { read
 
 ScratchLatents::ScratchLatents() {
   std::string pattern = (fs::temp_directory_path() / "dualparal-XXXXXX").string();
-  check(mkdtemp(pattern.data()) != nullptr, "{}: cannot make the folder: {}", pattern, std::strerror(errno));
+  const int not_made = mkdtemp(pattern.data()) ? 0 : errno;
+  check(not_made == 0, "{}: cannot make the folder: {}", pattern, std::strerror(not_made));
   folder_ = pattern;
 }
 

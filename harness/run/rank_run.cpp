@@ -6,6 +6,7 @@
 
 #include "base/device.h"
 #include "base/errors.h"
+#include "base/finite.h"
 #include "base/memory.h"
 #include "base/nvtx.h"
 #include "base/progress.h"
@@ -13,22 +14,32 @@
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
 #include "model/checkpoint/safetensors.h"
+#include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
 namespace {
 
-// Notes when latents become final.
+constexpr const char* kFp16Hint = " (fp16 holds numbers up to 65504; bf16 and fp32 hold larger ones: --dtype)";
+
+// Notes when latents become final. Where they are not finite, the watch may know since when.
 class NotingSink final : public LatentsSink {
  public:
-  NotingSink(LatentsSink& inner, Recorder& recorder) : inner_(inner), recorder_(recorder) {}
+  NotingSink(LatentsSink& inner, Recorder& recorder, const std::optional<NumberWatch>& watch)
+      : inner_(inner), recorder_(recorder), watch_(watch) {}
   void push(const at::Tensor& latents) override {
     recorder_.output(static_cast<int64_t>(latents.nbytes()));
-    inner_.push(latents);
+    try {
+      inner_.push(latents);
+    } catch (const NotFiniteError&) {
+      if (watch_) watch_->check();
+      throw;
+    }
   }
 
  private:
   LatentsSink& inner_;
   Recorder& recorder_;
+  const std::optional<NumberWatch>& watch_;
 };
 
 // The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone.
@@ -53,10 +64,14 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Transfo
   recorder.clear();
   recorder.set_phase("waiting for all ranks to be ready");
   comm.barrier();
+  std::optional<NumberWatch> watch;
+  // Emulated ranks receive numbers of no meaning: what comes of them may be anything.
+  if (run.options.run.mode == Mode::kRun)
+    watch.emplace(recorder, device, run.placement.dtype == at::kHalf ? kFp16Hint : "");
   synchronize(device);
   reset_peak_memory(device);
   restart_peak_resident();
-  NotingSink noting(sink, recorder);
+  NotingSink noting(sink, recorder, watch);
   RankTrace trace;
   trace.begin_s = event_clock();
   {
@@ -67,6 +82,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Transfo
     synchronize(device);
   }
   trace.end_s = event_clock();
+  if (watch) watch->check();
   trace.events = recorder.events();
   const MemoryUsage memory = memory_usage(device);
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
@@ -95,6 +111,8 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
     request.initial_noise = read_tensor(options.sampling.initial_noise, "noise",
                                         {1, request.channels, -1, request.latent_height, request.latent_width})
                                 .to(at::kFloat);
+    check_finite(request.initial_noise,
+                 fmt::format("--initial-noise {}: tensor 'noise'", options.sampling.initial_noise));
     check(request.initial_noise.size(2) >= request.latent_frames,
           "--initial-noise {}: {} latent frames, expected at least {} for {} video frames",
           options.sampling.initial_noise, request.initial_noise.size(2), request.latent_frames, *options.video.frames);
@@ -108,9 +126,13 @@ Workload workload_of(const Request& request, const WanModel& model, at::ScalarTy
 
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
   const std::vector<int64_t> shape{1, -1, text_dim};
-  PromptEmbeds embeds{read_tensor(options.video.prompt_embeds, "prompt_embeds", shape), {}};
-  if (*options.sampling.guidance_scale > 1)
-    embeds.negative = read_tensor(options.video.prompt_embeds, "negative_prompt_embeds", shape);
+  const auto read = [&](const char* name) {
+    const at::Tensor tensor = read_tensor(options.video.prompt_embeds, name, shape);
+    check_finite(tensor, fmt::format("--prompt-embeds {}: tensor '{}'", options.video.prompt_embeds, name));
+    return tensor;
+  };
+  PromptEmbeds embeds{read("prompt_embeds"), {}};
+  if (*options.sampling.guidance_scale > 1) embeds.negative = read("negative_prompt_embeds");
   return embeds;
 }
 

@@ -5,12 +5,13 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/errors.h"
+#include "base/files.h"
+#include "base/finite.h"
 #include "base/memory.h"
 #include "base/nvtx.h"
-#include "model/checkpoint/safetensors.h"
+#include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
-namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory of one decoding call
@@ -19,10 +20,14 @@ constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory of one decoding
 
 VideoSink::VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae>()> load_vae, QualityMeter* quality)
     : options_(std::move(options)), load_vae_(std::move(load_vae)), quality_(quality) {
+  // What a killed run has left, it can only have left hidden: nobody would find it.
+  for (const auto& path : {options_.video_path, options_.latents_path})
+    if (!path.empty()) remove_abandoned_beside(path);
   // Opened now, so that a path that cannot be written fails before the work, not after it.
   if (!options_.overlap) spool_ = std::make_unique<LatentsSpool>();
   if (!options_.video_path.empty())
     video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps);
+  if (!options_.latents_path.empty()) latents_ = std::make_unique<LatentsFile>(options_.latents_path);
 }
 
 VideoSink::~VideoSink() {
@@ -36,7 +41,12 @@ VideoSink::~VideoSink() {
 
 void VideoSink::push(const at::Tensor& latents) {
   at::Tensor copy = latents.to(at::kCPU, at::kFloat);
-  if (!options_.latents_path.empty()) save_piece(copy);
+  // Here, where they are on the CPU anyhow: a video of NaN is a video, too, with figures of quality.
+  if (!all_finite(copy))
+    throw NotFiniteError(fmt::format("latent frames {}..{} are not finite: they hold NaN or infinity", latent_frames_,
+                                     latent_frames_ + copy.size(2) - 1));
+  latent_frames_ += copy.size(2);
+  if (latents_) latents_->push(copy);
   const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);  // a full disk ends the denoising, too
   if (spool_) return spool_->push(copy);
@@ -44,21 +54,6 @@ void VideoSink::push(const at::Tensor& latents) {
   queue_.push_back(copy);
   if (!worker_.joinable()) start_worker();
   changed_.notify_all();
-}
-
-void VideoSink::save_piece(const at::Tensor& latents) {
-  const fs::path folder = options_.latents_path + ".partial";
-  if (latents_pieces_.empty()) fs::remove_all(folder);
-  latents_pieces_.push_back(folder / fmt::format("{:05}.safetensors", latents_pieces_.size()));
-  write_safetensors(latents_pieces_.back().string(), {{"latents", latents}});
-}
-
-void VideoSink::join_pieces() {
-  std::vector<at::Tensor> pieces;
-  for (const auto& piece : latents_pieces_)
-    pieces.push_back(read_tensor(piece.string(), "latents", {1, -1, -1, -1, -1}).clone());
-  write_safetensors(options_.latents_path, {{"latents", at::cat(pieces, 2)}});
-  fs::remove_all(options_.latents_path + ".partial");
 }
 
 void VideoSink::start_worker() {
@@ -70,7 +65,7 @@ void VideoSink::start_worker() {
 }
 
 void VideoSink::finish() {
-  if (!options_.latents_path.empty()) join_pieces();
+  if (latents_) latents_->finish();
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
@@ -126,7 +121,10 @@ void VideoSink::decode(Vae::Stream& stream, const at::Tensor& latents) {
   for (int64_t begin = 0; begin < latents.size(2); begin += kLatentFramesAtOnce) {
     const int64_t end = std::min(begin + kLatentFramesAtOnce, latents.size(2));
     const NvtxRange range("decode and write {} latent frames", end - begin);
-    at::Tensor images = to_uint8_frames(stream.decode(latents.slice(2, begin, end)));
+    const at::Tensor pixels = stream.decode(latents.slice(2, begin, end));
+    check(all_finite(pixels), "video frames {} and on are not finite: the VAE makes NaN or infinity of their latents{}",
+          frames_written_, pixels.scalar_type() == at::kHalf ? " in fp16: --vae-dtype fp32 or bf16 hold more" : "");
+    at::Tensor images = to_uint8_frames(pixels);
     images = images.slice(0, 0, std::min(images.size(0), options_.frames - frames_written_));
     if (quality_) quality_->push_frames(images);
     if (video_) video_->write(images);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "harness/media/video_file.h"
 #include "harness/metrics/quality.h"
+#include "harness/run/latents_file.h"
 #include "harness/run/latents_spool.h"
 #include "model/wan/wan_model.h"
 #include "strategy/denoise/latents_sink.h"
@@ -28,8 +29,7 @@ struct VideoSinkOptions {
   bool overlap = false;
   std::string video_path;  ///< mp4, or empty
   std::string frames_dir;  ///< PNG files, or empty
-  /// safetensors, or empty. While the video is not finished, the latents so far lie piece by piece in the folder
-  /// <latents_path>.partial, where they stay if the run ends early.
+  /// safetensors, or empty: see LatentsFile.
   std::string latents_path;
 };
 
@@ -40,6 +40,7 @@ class VideoSink final : public LatentsSink {
   /// Without finish(): stops, and leaves no video behind.
   ~VideoSink() override;
 
+  /// NotFiniteError for latents with NaN or infinity.
   void push(const at::Tensor& latents) override;
   /// Decodes what is left and completes the files. Throws what went wrong in the decoding thread.
   void finish();
@@ -49,8 +50,6 @@ class VideoSink final : public LatentsSink {
   int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
 
  private:
-  void save_piece(const at::Tensor& latents);
-  void join_pieces();
   void start_worker();
   void work();
   at::Tensor next();
@@ -60,7 +59,8 @@ class VideoSink final : public LatentsSink {
   std::function<std::unique_ptr<Vae>()> load_vae_;
   QualityMeter* quality_;
   std::unique_ptr<VideoFile> video_;
-  std::vector<std::filesystem::path> latents_pieces_;
+  std::unique_ptr<LatentsFile> latents_;
+  int64_t latent_frames_ = 0;  // pushed so far
   int64_t frames_written_ = 0;
 
   double decode_s_ = 0;

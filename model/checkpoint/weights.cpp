@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "base/errors.h"
+#include "base/finite.h"
 
 namespace dualparal {
 namespace {
@@ -15,7 +16,13 @@ class CheckpointWeights final : public WeightSource {
 
   void read_into(const std::string& name, at::Tensor target) override {
     skip(name, target.sizes());
-    target.copy_(checkpoint_.tensor(name));
+    const at::Tensor stored = checkpoint_.tensor(name);
+    target.copy_(stored);
+    if (all_finite(target)) return;
+    const std::string what = fmt::format("{}: tensor '{}'", checkpoint_.file_of(name), name);
+    check_finite(stored, what);
+    check_finite(target, fmt::format("{}, stored as {} and kept as {}", what, c10::toString(stored.scalar_type()),
+                                     c10::toString(target.scalar_type())));
   }
 
   void skip(const std::string& name, at::IntArrayRef shape) override {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/sampling/sampler.h"
 
+#include <cmath>
+
 #include "base/errors.h"
 
 namespace dualparal {
@@ -21,7 +23,8 @@ Schedule make_schedule(SamplerKind kind, const SchedulerConfig& config, int64_t 
   check_usage(steps > 0, "--steps: expected a positive number, got {}", steps);
   check_usage(steps <= config.num_train_timesteps, "--steps: expected at most {}, got {}", config.num_train_timesteps,
               steps);
-  check_usage(config.flow_shift > 0, "--flow-shift: expected a positive number, got {}", config.flow_shift);
+  check_usage(std::isfinite(config.flow_shift) && config.flow_shift > 0,
+              "--flow-shift: expected a positive number, got {}", config.flow_shift);
   return kind == SamplerKind::kUniPC ? unipc_schedule(config, steps) : flow_euler_schedule(config, steps);
 }
 

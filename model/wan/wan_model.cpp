@@ -3,7 +3,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "base/device.h"
 #include "base/errors.h"
+#include "base/finite.h"
 #include "base/nvtx.h"
 
 namespace dualparal {
@@ -57,8 +59,13 @@ PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::stri
   }
   const Tokenizer tokenizer(dir_ / "tokenizer");
   const TextEncoder encoder(text_encoder_, *weights("text_encoder", placement));
-  return {encoder.encode(tokenizer.encode(prompt), tokenizer.max_length()),
-          encoder.encode(tokenizer.encode(negative), tokenizer.max_length())};
+  const auto encode = [&](const std::string& text, const char* name) {
+    const at::Tensor embeds = encoder.encode(tokenizer.encode(text), tokenizer.max_length());
+    check_finite(embeds, fmt::format("{}: the embeddings of the {} in {}", (dir_ / "text_encoder").string(), name,
+                                     dtype_name(placement.dtype)));
+    return embeds;
+  };
+  return {encode(prompt, "prompt"), encode(negative, "negative prompt")};
 }
 
 bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }

@@ -2,6 +2,7 @@
 #include "strategy/denoise/denoiser.h"
 
 #include "strategy/denoise/noise.h"
+#include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
 namespace {
@@ -21,6 +22,19 @@ at::Tensor prompts_of(const Request& request, GuidanceHalves halves) {
   return guidance_batch(request);
 }
 
+// A prediction that is not finite would make a video all the same.
+class WatchedSampler final : public Sampler {
+ public:
+  explicit WatchedSampler(std::unique_ptr<Sampler> inner) : inner_(std::move(inner)) {}
+  at::Tensor step(const at::Tensor& prediction, const at::Tensor& latents) override {
+    NumberWatch::show(prediction);
+    return inner_->step(prediction, latents);
+  }
+
+ private:
+  std::unique_ptr<Sampler> inner_;
+};
+
 }  // namespace
 
 Denoiser::Denoiser(const Request& request, const Transformer& transformer, GuidanceHalves halves)
@@ -36,7 +50,7 @@ Denoiser::Denoiser(const Request& request, const Transformer& transformer, Guida
 }
 
 std::unique_ptr<Sampler> Denoiser::make_sampler() const {
-  return dualparal::make_sampler(request_.sampler, request_.scheduler, schedule_);
+  return std::make_unique<WatchedSampler>(dualparal::make_sampler(request_.sampler, request_.scheduler, schedule_));
 }
 
 at::Tensor Denoiser::noise(const Range& frames) const {

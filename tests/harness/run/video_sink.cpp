@@ -3,7 +3,9 @@
 #include "harness/run/video_sink.h"
 
 #include <chrono>
+#include <cmath>
 
+#include "strategy/denoise/number_watch.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -95,6 +97,32 @@ BOOST_DATA_TEST_CASE(a_failure_while_decoding_comes_back_and_leaves_the_latents,
     expect_error({"on fire"}, [&] { sink.finish(); });
   }
   BOOST_TEST(folder.list() == std::vector<std::string>{"l.safetensors"}, boost::test_tools::per_element());
+}
+
+BOOST_DATA_TEST_CASE(latents_that_are_not_finite_are_refused, data::make({static_cast<double>(NAN), HUGE_VAL}), wrong) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(5, true);
+  wanted.video_path = folder / "v.mp4";
+  {
+    VideoSink sink(wanted, embedded_vae, nullptr);
+    sink.push(latents_of(2));
+    at::Tensor latents = latents_of(3);
+    latents[0][1][2][0][1] = wrong;
+    expect_error<NotFiniteError>({"latent frames 2..4", "not finite"}, [&] { sink.push(latents); });
+  }
+  BOOST_TEST(folder.list().empty());
+}
+
+BOOST_AUTO_TEST_CASE(pixels_that_are_not_finite_are_refused) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(5, false);
+  wanted.video_path = folder / "v.mp4";
+  {
+    VideoSink sink(wanted, embedded_vae, nullptr);
+    sink.push(at::full({1, 16, 2, kHeight / 8, kWidth / 8}, 1e38));
+    expect_error({"video frames 0", "not finite"}, [&] { sink.finish(); });
+  }
+  BOOST_TEST(folder.list().empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_failure_while_decoding_ends_the_denoising) {

@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(ranks_that_wait_for_each_other_are_named) {
   more.push_back({.events = {compute(1)}});
   expect_error(words, [&] { replay(more, instant(3), given); });
 
-  TraceSet set{.run = {{"dtype", "fp32"}}, .ranks = traces};
+  TraceSet set{.run = {.dtype = "fp32"}, .ranks = traces};
   for (RankTrace& rank : set.ranks) {
     rank.peak_memory_bytes = 1;
     rank.events[0].work = {.matmul_flops = 1e9, .operations = 3};

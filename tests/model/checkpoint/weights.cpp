@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/checkpoint/weights.h"
 
+#include <cmath>
+
 #include "model/ops/layers.h"
 #include "tests/model/tiny.h"
 
@@ -48,6 +50,20 @@ BOOST_DATA_TEST_CASE(a_checkpoints_numbers_arrive_in_the_wanted_dtype, data::mak
   BOOST_TEST(identical(part.source->read("b", {4}, at::kFloat), b.to(at::kFloat)));  // of its own, whatever the model's
   BOOST_TEST(part.source->held_bytes() == static_cast<int64_t>(15 * at::elementSize(wanted) + 4 * 4));
   BOOST_CHECK_NO_THROW(part.source->refuse_surplus());
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_are_not_finite_are_refused) {
+  at::Tensor a = randn({3, 5}, 1), b = a.clone();
+  a[1][2] = NAN;
+  b[2][4] = 70000;  // more than fp16 holds
+  const Stored wide({{"a", a}, {"b", b}}), narrow({{"a", a}, {"b", b}}, at::kHalf);
+  const std::string file = (wide.folder / "model.safetensors").string();
+  expect_error({file, "'a'", "nan at [1, 2]"}, [&] { wide.source->read("a", {3, 5}); });
+  BOOST_TEST(identical(wide.source->read("b", {3, 5}), b));
+  expect_error({"'a'", "nan at [1, 2]"}, [&] { narrow.source->read("a", {3, 5}); });
+  expect_error({"'b'", "stored as Float and kept as Half", "inf at [2, 4]"}, [&] { narrow.source->read("b", {3, 5}); });
+  const WeightScope scope{*wide.source, ""};
+  expect_error({file, "'a'", "nan"}, [&] { scope.read_stacked({"b", "a"}, {3, 5}); });
 }
 
 BOOST_AUTO_TEST_CASE(what_was_read_is_no_view_of_the_file) {

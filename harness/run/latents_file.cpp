@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/latents_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "model/checkpoint/safetensors.h"
+
+namespace dualparal {
+namespace fs = std::filesystem;
+
+LatentsFile::LatentsFile(fs::path path) : path_(std::move(path)), folder_(path_.string() + ".partial") {
+  while (!take_folder()) {
+  }
+  note_pending(folder_);
+}
+
+LatentsFile::~LatentsFile() {
+  std::error_code not_empty;
+  fs::remove(folder_, not_empty);
+  forget_pending(folder_);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+// False if the folder was removed in between by the run that had it.
+bool LatentsFile::take_folder() {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  check(!error, "{}: cannot make the folder: {}", folder_.string(), error.message());
+  lock_ = ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0 && errno == ENOENT) return false;
+  const int not_opened = errno;
+  check(lock_ >= 0, "{}: cannot open the folder: {}", folder_.string(), std::strerror(not_opened));
+  // A file system without locks is no error: then it is the user who must give each run a path of its own.
+  const bool taken = ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  struct stat ours {
+  }, there{};
+  const bool same = ::fstat(lock_, &ours) == 0 && ::stat(folder_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+                    ours.st_dev == there.st_dev;
+  if (same && !taken) return true;
+  ::close(std::exchange(lock_, -1));
+  check(!(same && taken), "{}: another run is writing its latents there; give each run a --save-latents of its own",
+        folder_.string());
+  return false;
+}
+
+void LatentsFile::push(const at::Tensor& latents) {
+  if (pieces_.empty())
+    for (const auto& old : fs::directory_iterator(folder_)) fs::remove_all(old.path());
+  pieces_.push_back(folder_ / fmt::format("{:05}.safetensors", pieces_.size()));
+  write_safetensors(pieces_.back(), {{"latents", latents}});
+}
+
+void LatentsFile::finish() {
+  std::vector<at::Tensor> latents;
+  for (const auto& piece : pieces_)
+    latents.push_back(read_tensor(piece.string(), "latents", {1, -1, -1, -1, -1}).clone());
+  check(!latents.empty(), "{}: no latents were finished", path_.string());
+  write_safetensors(path_, {{"latents", at::cat(latents, 2)}});
+  fs::remove_all(folder_);
+}
+
+}  // namespace dualparal

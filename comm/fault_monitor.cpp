@@ -10,7 +10,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace {
@@ -43,7 +43,7 @@ std::optional<std::string> read_key(c10d::Store& store, const std::string& key) 
 std::optional<Heartbeat> read_heartbeat(c10d::Store& store, int64_t rank) {
   const auto text = read_key(store, heartbeat_key(rank));
   if (!text) return std::nullopt;
-  const auto json = nlohmann::json::parse(*text);
+  const auto json = parse_json(*text);
   return Heartbeat{json[0], json[1], json[2]};
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "comm/gloo_communicator.h"
+#include "comm/local_store.h"
 #include "comm/nccl_communicator.h"
 
 namespace dualparal {
@@ -24,9 +25,12 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
   }
   environment_ = *environment;
   recorder.set_phase("joining the other ranks");
-  store_ = connect_store(environment_, holds_store(), options.timeout);
+  const auto connect = [&](int descriptor, bool host) {
+    return descriptor >= 0 ? local_store(descriptor) : connect_store(environment_, host, options.timeout);
+  };
+  store_ = connect(environment_.store_descriptor, holds_store());
   catch_signals();
-  monitor_ = std::make_unique<FaultMonitor>(connect_store(environment_, false, options.timeout), environment_.rank,
+  monitor_ = std::make_unique<FaultMonitor>(connect(environment_.monitor_descriptor, false), environment_.rank,
                                             environment_.world_size, recorder, [this](const std::string& failure) {
                                               if (turn_to(State::kFailing)) end_now(failure);
                                             });

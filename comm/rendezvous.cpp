@@ -2,17 +2,21 @@
 #include "comm/rendezvous.h"
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStoreBackend.hpp>
 
 #include "base/errors.h"
 
@@ -51,26 +55,55 @@ constexpr int64_t kStepStride = 7919;  // the ports of a job's steps lie apart f
 // Slurm writes "4(x2),3": what matters is whether the first number is the whole.
 int64_t leading_number(const std::string& text) { return std::atoll(text.c_str()); }
 
-// Empty if something accepts a connection at this address, else why not.
-std::string try_to_connect(const addrinfo& address, std::chrono::milliseconds patience) {
+using Deadline = std::chrono::steady_clock::time_point;
+
+// Waits for an event on a socket. An error number, 0 if it came.
+int wait_on(int socket, short event, Deadline deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  pollfd wanted{socket, event, 0};
+  return poll(&wanted, 1, static_cast<int>(std::max<int64_t>(left.count(), 1))) > 0 ? 0 : ETIMEDOUT;
+}
+
+// Asks as a client of c10d's does first: it says that it is one, and wants a number back. Empty if that comes.
+std::string ask_whether_store(int socket, Deadline deadline) {
+  using c10d::detail::QueryType;
+  const uint32_t magic = c10d::detail::validationMagicNumber, number = static_cast<uint32_t>(getpid());
+  std::string question(1, static_cast<char>(QueryType::VALIDATE));
+  question.append(reinterpret_cast<const char*>(&magic), sizeof magic);
+  question += static_cast<char>(QueryType::PING);
+  question.append(reinterpret_cast<const char*>(&number), sizeof number);
+  if (send(socket, question.data(), question.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(question.size()))
+    return "it takes connections and closes them";
+  uint32_t answer = 0;
+  for (size_t done = 0; done < sizeof answer;) {
+    if (wait_on(socket, POLLIN, deadline) != 0) return "it takes connections and does not answer";
+    const ssize_t count = recv(socket, reinterpret_cast<char*>(&answer) + done, sizeof answer - done, 0);
+    if (count <= 0) return "it takes connections and closes them";
+    done += static_cast<size_t>(count);
+  }
+  return answer == number ? "" : "what answers there is no rendezvous store";
+}
+
+// Empty if a store answers at this address, else why not.
+std::string try_address(const addrinfo& address, Deadline deadline) {
   const int client = socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address.ai_protocol);
   if (client < 0) return std::strerror(errno);
   int reason = connect(client, address.ai_addr, address.ai_addrlen) == 0 ? 0 : errno;
   if (reason == EINPROGRESS) {
-    pollfd connected{client, POLLOUT, 0};
     socklen_t size = sizeof reason;
-    if (poll(&connected, 1, static_cast<int>(patience.count())) <= 0)
-      reason = ETIMEDOUT;
-    else
-      getsockopt(client, SOL_SOCKET, SO_ERROR, &reason, &size);
+    reason = wait_on(client, POLLOUT, deadline);
+    if (reason == 0) getsockopt(client, SOL_SOCKET, SO_ERROR, &reason, &size);
   }
+  const std::string why = reason == 0 ? ask_whether_store(client, deadline) : std::strerror(reason);
   close(client);
-  return reason == 0 ? "" : std::strerror(reason);
+  return why;
 }
 
-// Until somebody listens there. TCPStore would try for up to three times its time limit, and log a page for each try.
-void wait_for_listener(const RankEnvironment& environment, std::chrono::milliseconds timeout) {
+// Until a store answers there. TCPStore would try for up to three times its time limit, log a page for each try, and
+// wait for ever for the answer of what is no store.
+void wait_for_store(const RankEnvironment& environment, std::chrono::milliseconds timeout) {
   using namespace std::chrono_literals;
+  constexpr auto kPatience = 3s;  // with one address, when there may be others, or a store on its way
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -82,12 +115,29 @@ void wait_for_listener(const RankEnvironment& environment, std::chrono::millisec
     const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(code == 0 ? found : nullptr, freeaddrinfo);
     if (code != 0) reason = gai_strerror(code);
     for (const addrinfo* one = addresses.get(); one; one = one->ai_next) {
-      reason = try_to_connect(*one, std::min<std::chrono::milliseconds>(timeout, 1s));
+      reason = try_address(*one, std::min(deadline, std::chrono::steady_clock::now() + kPatience));
       if (reason.empty()) return;
     }
     std::this_thread::sleep_for(50ms);
   } while (std::chrono::steady_clock::now() < deadline);
   throw Error(reason);
+}
+
+// A socket that only this machine can reach. c10d's own listens on every interface, and looks up the name of whoever
+// connects; that of 127.0.0.1 stands in /etc/hosts.
+int listen_on_loopback(uint16_t port) {
+  const int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (server >= 0 && setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+      bind(server, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && listen(server, SOMAXCONN) == 0)
+    return server;
+  const int reason = errno;
+  if (server >= 0) close(server);
+  throw Error(reason == EADDRINUSE ? "EADDRINUSE" : std::strerror(reason));
 }
 
 }  // namespace
@@ -106,13 +156,21 @@ std::optional<RankEnvironment> rank_environment() {
     environment.local_rank = number(names.local_rank).value_or(*rank);
     const auto local = variable(names.local_world_size);
     environment.local_world_size = local ? leading_number(*local) : *world_size;
-    environment.hosted = variable("DUALPARAL_STORE_HOSTED").has_value() ||
-                         variable("TORCHELASTIC_USE_AGENT_STORE") == std::optional<std::string>("True");
+    if (const auto descriptors = variable(kStoreVariable)) {
+      environment.hosted = true;
+      const int read =
+          std::sscanf(descriptors->c_str(), "%d,%d", &environment.store_descriptor, &environment.monitor_descriptor);
+      check(read == 2, "{}={}: expected two descriptors", kStoreVariable, *descriptors);
+      return environment;
+    }
+    environment.hosted = variable("TORCHELASTIC_USE_AGENT_STORE") == std::optional<std::string>("True");
     const auto address = variable("MASTER_ADDR");
     const auto port = number("MASTER_PORT");
     check(address || environment.one_machine(),
           "MASTER_ADDR is not set: with ranks on several machines it must name the machine of rank 0");
-    environment.master_addr = address.value_or("127.0.0.1");
+    // With rank 0 here, too, there is no need for a name, nor for an address that others can reach.
+    environment.master_addr =
+        environment.one_machine() && !environment.hosted ? "127.0.0.1" : address.value_or("127.0.0.1");
     const auto job = *names.job ? variable(names.job) : std::nullopt;
     const int64_t step = *names.step ? leading_number(variable(names.step).value_or("0")) : 0;
     check(port || job, "MASTER_PORT is not set: it must be a port that is free on the machine of rank 0");
@@ -132,7 +190,10 @@ c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment
   options.waitWorkers = false;
   options.timeout = timeout;
   try {
-    if (!host) wait_for_listener(environment, timeout);
+    if (!host)
+      wait_for_store(environment, timeout);
+    else if (environment.one_machine())
+      options.masterListenFd = listen_on_loopback(environment.master_port);
     const auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
     // torchrun uses its store for itself, too, and again after a restart.
     const auto attempt = variable("TORCHELASTIC_RESTART_COUNT").value_or("0");
@@ -148,15 +209,6 @@ c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment
          host ? "open the rendezvous store at" : "reach the rendezvous store of rank 0 at", environment.master_addr,
          environment.master_port, timeout.count() / 1000, first_line(text));
   }
-}
-
-HostedStore host_store() {
-  c10d::TCPStoreOptions options;
-  options.port = 0;
-  options.isServer = true;
-  options.waitWorkers = false;
-  const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
-  return {c10::make_intrusive<c10d::PrefixStore>("dualparal/0", store), store->getPort()};
 }
 
 }  // namespace dualparal

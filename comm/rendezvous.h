@@ -19,6 +19,9 @@ struct RankEnvironment {
   std::string master_addr;
   uint16_t master_port = 0;
   bool hosted = false;  ///< the launcher holds the store; else rank 0 does
+  /// Connections to the store of our own launcher (local_store()): of the rank, and of its monitor. -1: another
+  /// launcher.
+  int store_descriptor = -1, monitor_descriptor = -1;
 
   bool one_machine() const { return local_world_size == world_size; }
 };
@@ -27,15 +30,13 @@ struct RankEnvironment {
 /// not launched as a rank. Error if what is set does not make sense.
 std::optional<RankEnvironment> rank_environment();
 
-/// c10d's TCPStore. Error that names address and port if it cannot be reached, or the port is in use.
+/// The variable in which our launcher tells a rank its two descriptors: "RANK'S,MONITOR'S".
+constexpr const char* kStoreVariable = "DUALPARAL_STORE_DESCRIPTORS";
+
+/// c10d's TCPStore, for ranks of another launcher. With all ranks on this machine it is reachable from this machine
+/// only. Error that names address and port if the port is in use, if the store cannot be reached within the time-out,
+/// or if what answers there is something else.
 c10::intrusive_ptr<c10d::Store> connect_store(const RankEnvironment& environment, bool host,
                                               std::chrono::milliseconds timeout);
-
-/// A store that this process holds, on any free port of this machine.
-struct HostedStore {
-  c10::intrusive_ptr<c10d::Store> store;
-  uint16_t port = 0;
-};
-HostedStore host_store();
 
 }  // namespace dualparal

@@ -16,6 +16,7 @@
 
 #include "base/errors.h"
 #include "comm/fault_monitor.h"
+#include "comm/local_store.h"
 #include "comm/rendezvous.h"
 
 namespace dualparal {
@@ -37,8 +38,20 @@ struct Child {
   std::string error;    // its "error:" line
 };
 
+// A rank's ends of two connections to the store, while it is started.
+struct StoreEnds {
+  explicit StoreEnds(LocalStoreServer& server) : rank(server.connect()), monitor(server.connect()) {}
+  ~StoreEnds() {
+    close(rank);
+    close(monitor);
+  }
+  StoreEnds(const StoreEnds&) = delete;
+  StoreEnds& operator=(const StoreEnds&) = delete;
+  int rank, monitor;
+};
+
 // The environment of a rank; made before fork(), after which little is allowed.
-std::vector<std::string> rank_variables(int64_t rank, int64_t nproc, uint16_t port) {
+std::vector<std::string> rank_variables(int64_t rank, int64_t nproc, const StoreEnds& store) {
   std::map<std::string, std::string> variables;
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry;
@@ -48,9 +61,7 @@ std::vector<std::string> rank_variables(int64_t rank, int64_t nproc, uint16_t po
   variables.emplace("TORCH_CPP_LOG_LEVEL", "ERROR");
   variables["RANK"] = variables["LOCAL_RANK"] = std::to_string(rank);
   variables["WORLD_SIZE"] = variables["LOCAL_WORLD_SIZE"] = std::to_string(nproc);
-  variables["MASTER_ADDR"] = "127.0.0.1";
-  variables["MASTER_PORT"] = std::to_string(port);
-  variables["DUALPARAL_STORE_HOSTED"] = "1";
+  variables[kStoreVariable] = fmt::format("{},{}", store.rank, store.monitor);
   std::vector<std::string> out;
   for (const auto& [name, value] : variables) out.push_back(name + "=" + value);
   return out;
@@ -63,20 +74,25 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-Child start(std::vector<std::string> arguments, int64_t rank, int64_t nproc, uint16_t port) {
+Child start(std::vector<std::string> arguments, int64_t rank, int64_t nproc, LocalStoreServer& server) {
   int ends[2];
-  check(pipe2(ends, O_CLOEXEC) == 0, "cannot start rank {}: {}", rank, std::strerror(errno));
-  auto variables = rank_variables(rank, nproc, port);
+  const int no_pipe = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
+  check(no_pipe == 0, "cannot start rank {}: {}", rank, std::strerror(no_pipe));
+  const StoreEnds store(server);
+  auto variables = rank_variables(rank, nproc, store);
   arguments.insert(arguments.begin(), "/proc/self/exe");
   const auto argv = pointers(arguments), envp = pointers(variables);
   const pid_t parent = getpid();
   const pid_t child = fork();
-  check(child >= 0, "cannot start rank {}: {}", rank, std::strerror(errno));
+  const int not_forked = errno;
+  check(child >= 0, "cannot start rank {}: {}", rank, std::strerror(not_forked));
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
     dup2(ends[1], STDERR_FILENO);
+    for (const int end : {store.rank, store.monitor}) fcntl(end, F_SETFD, 0);  // inherited
     execve(argv[0], argv.data(), envp.data());
+    dprintf(STDERR_FILENO, "error: rank %d cannot be started: %s\n", static_cast<int>(rank), strerrordesc_np(errno));
     _exit(127);
   }
   close(ends[1]);
@@ -102,8 +118,8 @@ void pass_on(Child& child) {
 
 class Supervisor {
  public:
-  Supervisor(const std::vector<std::string>& arguments, int64_t nproc) : store_(host_store()) {
-    for (int64_t rank = 0; rank < nproc; ++rank) children_.push_back(start(arguments, rank, nproc, store_.port));
+  Supervisor(const std::vector<std::string>& arguments, int64_t nproc) {
+    for (int64_t rank = 0; rank < nproc; ++rank) children_.push_back(start(arguments, rank, nproc, server_));
   }
   ~Supervisor() {
     for (Child& child : children_) {
@@ -153,7 +169,7 @@ class Supervisor {
     if (stopping_ && WIFSIGNALED(status) && !first_hand) return;
     std::string failure = child.error;
     if (WIFSIGNALED(status)) {
-      const auto last = read_heartbeat(*store_.store, child.rank);
+      const auto last = read_heartbeat(*store_, child.rank);
       failure = fmt::format("rank {} was killed by signal {} ({}){}; the last that is known of it: {}", child.rank,
                             WTERMSIG(status), strsignal(WTERMSIG(status)),
                             WTERMSIG(status) == SIGKILL ? ", out of memory?" : "",
@@ -164,7 +180,7 @@ class Supervisor {
     usage_ = usage_ || (WIFEXITED(status) && WEXITSTATUS(status) == 2);
     if (first_hand) cause_ = failure;
     if (!stopping_) {
-      const std::string first = report_failure(*store_.store, failure);
+      const std::string first = report_failure(*store_, failure);
       stop(WIFSIGNALED(status) && first.starts_with(lost_rank(child.rank)) ? failure : first, 0);
     }
   }
@@ -179,7 +195,8 @@ class Supervisor {
       if (child.running) kill(child.pid, signal);
   }
 
-  HostedStore store_;
+  LocalStoreServer server_;
+  c10::intrusive_ptr<c10d::Store> store_ = local_store(server_.connect());
   std::vector<Child> children_;
   std::string cause_;
   bool stopping_ = false, usage_ = false;

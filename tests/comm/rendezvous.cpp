@@ -3,7 +3,6 @@
 #include "comm/rendezvous.h"
 
 #include <map>
-#include <thread>
 
 #include "tests/testing.h"
 
@@ -34,7 +33,7 @@ struct Environment {
                              "SLURM_STEP_ID",
                              "MASTER_ADDR",
                              "MASTER_PORT",
-                             "DUALPARAL_STORE_HOSTED",
+                             kStoreVariable,
                              "TORCHELASTIC_USE_AGENT_STORE"}) {
       if (const char* value = std::getenv(name)) before_[name] = value;
       unsetenv(name);
@@ -133,54 +132,19 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_refused) {
   refuse({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", "70000"}}, {"MASTER_PORT=70000"});
 }
 
-BOOST_AUTO_TEST_CASE(a_port_in_use_is_named) {
-  const HostedStore other = host_store();
-  RankEnvironment environment{.rank = 0,
-                              .world_size = 2,
-                              .local_rank = 0,
-                              .local_world_size = 2,
-                              .master_addr = "127.0.0.1",
-                              .master_port = other.port,
-                              .hosted = false};
-  expect_error<Error>({"port " + std::to_string(other.port), "in use"},
-                      [&] { connect_store(environment, true, std::chrono::seconds(5)); });
-}
-
-BOOST_AUTO_TEST_CASE(a_store_that_nobody_opens_is_named) {
-  uint16_t port = 0;
+BOOST_AUTO_TEST_CASE(ranks_of_our_launcher_inherit_their_connections) {
+  std::map<std::string, std::string> set{{"RANK", "1"}, {"WORLD_SIZE", "2"}, {kStoreVariable, "5,7"}};
   {
-    port = host_store().port;  // closed again at once
+    const Environment environment(set);
+    const auto rank = rank_environment();
+    BOOST_TEST(rank->store_descriptor == 5);
+    BOOST_TEST(rank->monitor_descriptor == 7);
+    BOOST_TEST(rank->hosted);
+    BOOST_TEST(rank->one_machine());
   }
-  RankEnvironment environment{.rank = 1,
-                              .world_size = 2,
-                              .local_rank = 1,
-                              .local_world_size = 2,
-                              .master_addr = "127.0.0.1",
-                              .master_port = port,
-                              .hosted = false};
-  expect_error<Error>({"rank 1", "127.0.0.1:" + std::to_string(port), "within 1 s", "refused"},
-                      [&] { connect_store(environment, false, std::chrono::seconds(1)); });
-  environment.master_addr = "no.such.machine.invalid";
-  expect_error<Error>({"rank 1", "no.such.machine.invalid"},
-                      [&] { connect_store(environment, false, std::chrono::seconds(1)); });
-}
-
-BOOST_AUTO_TEST_CASE(a_store_that_opens_late_is_waited_for) {
-  const uint16_t port = host_store().port;
-  RankEnvironment environment{.rank = 0,
-                              .world_size = 2,
-                              .local_rank = 0,
-                              .local_world_size = 2,
-                              .master_addr = "127.0.0.1",
-                              .master_port = port,
-                              .hosted = false};
-  c10::intrusive_ptr<c10d::Store> store;
-  std::thread late([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    store = connect_store(environment, true, std::chrono::seconds(60));
-  });
-  BOOST_CHECK_NO_THROW(connect_store(environment, false, std::chrono::seconds(60)));
-  late.join();
+  set[kStoreVariable] = "5";
+  const Environment environment(set);
+  expect_error<Error>({kStoreVariable, "two descriptors"}, [] { rank_environment(); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

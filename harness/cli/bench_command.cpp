@@ -16,7 +16,7 @@ Command bench_command(CLI::App& program) {
   app->add_option("experiment", options->experiment, "YAML file, see configs/experiments/")->required();
   app->add_option("--output", options->output, "folder for the results [results/<name>]");
   app->add_option("--jobs", options->jobs, "points of an experiment of traces at the same time [processors]")
-      ->check(positive_number());
+      ->check(positive_number(1024));
   app->add_flag("--retry-failed", options->retry_failed, "run failed points again");
   app->add_flag("--restart", options->restart, "set results that are there aside and begin anew");
   app->add_flag("--quiet", options->quiet, "no progress");

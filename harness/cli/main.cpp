@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/memory.h"
 #include "harness/cli/command.h"
+#include "harness/cli/standard_streams.h"
 
 namespace dualparal {
 namespace {
@@ -35,12 +36,7 @@ int run(int argc, char** argv) {
   return 0;
 }
 
-}  // namespace
-}  // namespace dualparal
-
-int main(int argc, char** argv) {
-  using namespace dualparal;
-  count_cpu_memory();
+int run_or_report(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const UsageError& error) {
@@ -52,4 +48,13 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     return report_error(error.what(), 1);
   }
+}
+
+}  // namespace
+}  // namespace dualparal
+
+int main(int argc, char** argv) {
+  dualparal::prepare_standard_streams();
+  dualparal::count_cpu_memory();
+  return dualparal::finish_standard_output(dualparal::run_or_report(argc, argv));
 }

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
@@ -18,6 +19,11 @@
 namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr int64_t kMostFrames = 1'000'000, kMostFps = 1000, kMostPixels = 1 << 14;
+constexpr int64_t kMostRepeats = 10'000;
+constexpr int64_t kMostRanks = 4096, kMostThreads = 1024;
+constexpr int64_t kLongestTimeout = 365 * 24 * 3600;  // in nanoseconds it must still be a number
 
 // Options of several strategies can share a name: each is one flag, whose help says what it is to each of them.
 std::map<std::string, std::string> all_strategy_options() {
@@ -73,7 +79,9 @@ Mode parse_mode(const std::string& name) {
 
 std::string mode_name(Mode mode) { return kModeNames.at(static_cast<size_t>(mode)); }
 
-CLI::Validator positive_number() { return CLI::Range(int64_t{1}, int64_t{1} << 40, "a whole number from 1"); }
+CLI::Validator positive_number(int64_t most) {
+  return CLI::Range(int64_t{1}, most, fmt::format("a whole number from 1 to {}", most));
+}
 
 namespace {
 
@@ -97,18 +105,21 @@ void add_flags(const FlagGroup& in, ModelOptions& o) {
   in.option("--dtype", o.dtype, "fp32, bf16 or fp16: transformer and text encoder")->capture_default_str();
   in.option("--vae-dtype", o.vae_dtype, "fp32, bf16 or fp16: VAE")->capture_default_str();
   in.option("--device", o.device, "cpu, cuda or cuda:K")->capture_default_str();
-  in.option("--threads", o.threads, "CPU threads per rank [LibTorch's default]")->check(CLI::NonNegativeNumber);
+  in.option("--threads", o.threads, "CPU threads per rank [LibTorch's default]")
+      ->check(CLI::Range(int64_t{0}, kMostThreads));
 }
 
 void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--strategy", o.strategy, "see `dualparal strategies`")->capture_default_str();
-  in.option("--nproc", o.nproc, "ranks to start on this machine")->capture_default_str()->check(positive_number());
+  in.option("--nproc", o.nproc, "ranks to start on this machine")
+      ->capture_default_str()
+      ->check(positive_number(kMostRanks));
   in.option("--backend", o.backend,
             "how ranks exchange tensors: gloo (TCP, through host memory) or nccl (one GPU per rank)")
       ->capture_default_str();
   in.option("--timeout", o.timeout_s, "seconds, the longest a rank waits for another before all end with an error")
       ->capture_default_str()
-      ->check(positive_number());
+      ->check(positive_number(kLongestTimeout));
   in.app
       .add_option_function<std::string>(
           "--mode", [&o](const std::string& name) { o.mode = parse_mode(name); },
@@ -117,14 +128,14 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
       ->group(in.group);
   in.option("--world-size", o.world_size, "ranks of an emulated or traced run")
       ->capture_default_str()
-      ->check(positive_number());
+      ->check(positive_number(kMostRanks));
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
   in.option("--repeats", o.repeats,
             "times to denoise, one after the other; the latency is their median, the video the first")
       ->capture_default_str()
-      ->check(positive_number());
+      ->check(positive_number(kMostRepeats));
   in.option("--until-interval", o.until_interval,
             "repeat until half the 95 % confidence interval of the latency is at most this part of its mean, for "
             "instance 0.02; 0: do not")
@@ -132,7 +143,7 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
       ->check(CLI::Range(0.0, 1.0));
   in.option("--max-repeats", o.max_repeats, "most repeats of --until-interval")
       ->capture_default_str()
-      ->check(positive_number());
+      ->check(positive_number(kMostRepeats));
   in.flag("--quiet", o.quiet, "no progress and no summary");
   for (const auto& [name, help] : all_strategy_options())
     in.app
@@ -197,7 +208,12 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
 
 void check_video(const VideoOptions& o, const ModelOptions& model) {
   check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
+  check_usage(*o.frames <= kMostFrames, "--frames: expected at most {} (17 hours at 16 a second), got {}", kMostFrames,
+              *o.frames);
   check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
+  check_usage(*o.fps <= kMostFps, "--fps: expected at most {}, got {}", kMostFps, *o.fps);
+  for (const auto& [flag, pixels] : {std::pair("--height", *o.height), {"--width", *o.width}})
+    check_usage(pixels <= kMostPixels, "{}: expected at most {} pixels, got {}", flag, kMostPixels, pixels);
   const auto vae = read_vae_config(fs::path(model.dir) / "vae" / "config.json");
   const auto transformer = read_transformer_config(fs::path(model.dir) / "transformer" / "config.json");
   const int64_t rows = vae.spatial_stride() * transformer.patch_size[1];
@@ -213,6 +229,10 @@ void check_video(const VideoOptions& o, const ModelOptions& model) {
 void resolve_sampling(SamplingOptions& o, const ModelOptions& model) {
   const auto scheduler = read_scheduler_config(fs::path(model.dir) / "scheduler" / "scheduler_config.json");
   if (!o.flow_shift) o.flow_shift = scheduler.flow_shift;
+  check_usage(std::isfinite(*o.flow_shift) && *o.flow_shift > 0, "--flow-shift: expected a positive number, got {}",
+              *o.flow_shift);
+  check_usage(std::isfinite(*o.guidance_scale), "--guidance-scale: expected a finite number, got {}",
+              *o.guidance_scale);
   if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
   parse_sampler(o.sampler);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);

@@ -81,8 +81,9 @@ struct GenerateOptions {
   OutputOptions output;
 };
 
-/// For flags: a whole number from 1.
-CLI::Validator positive_number();
+/// For flags: a whole number from 1 to `most`. What memory is taken for, or a process started, has a limit far beyond
+/// what makes sense.
+CLI::Validator positive_number(int64_t most);
 
 /// Declares every flag, in groups, with units and defaults, on `app`.
 void add_generate_options(CLI::App& app, GenerateOptions& options);

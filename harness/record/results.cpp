@@ -3,6 +3,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -21,7 +22,7 @@ std::vector<ResultLine> read_results(const fs::path& file) {
     if (text.empty() || text[0] == '#') continue;
     nlohmann::ordered_json json;
     try {
-      json = nlohmann::ordered_json::parse(text);
+      json = parse_json<nlohmann::ordered_json>(text);
     } catch (const nlohmann::json::exception& error) {
       fmt::print(stderr, "warning: {}:{}: left out, not JSON: {}\n", file.string(), number, error.what());
       continue;

@@ -6,7 +6,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 #include "harness/record/provenance.h"
 
 namespace dualparal {
@@ -19,9 +19,9 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
   mine["program"] = program_hash();
   for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
   const auto all = comm.gather(mine.dump());
-  const auto first = nlohmann::json::parse(all[0]);
+  const auto first = parse_json(all[0]);
   for (size_t rank = 1; rank < all.size(); ++rank) {
-    const auto other = nlohmann::json::parse(all[rank]);
+    const auto other = parse_json(all[rank]);
     for (const auto& [name, value] : first.items())
       check(other.contains(name) && other[name] == value, "rank {} was started with another {} than rank 0: {} and {}",
             rank, name, other.contains(name) ? other[name].dump() : "none", value.dump());
@@ -30,7 +30,7 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
 
 void broadcast_from_first(Communicator& comm, at::Tensor& tensor) {
   const auto texts = comm.gather(tensor.defined() ? nlohmann::json(tensor.sizes().vec()).dump() : "null");
-  const auto shape = nlohmann::json::parse(texts[0]);
+  const auto shape = parse_json(texts[0]);
   if (shape.is_null() || comm.world_size() == 1) return;
   tensor = comm.rank() == 0 ? tensor.to(at::kFloat) : at::empty(shape.get<std::vector<int64_t>>());
   comm.broadcast(tensor);

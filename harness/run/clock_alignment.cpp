@@ -7,7 +7,7 @@
 #include <fstream>
 #include <set>
 
-#include "base/json.h"
+#include "base/parse_json.h"
 #include "harness/record/statistics.h"
 
 namespace dualparal {
@@ -26,7 +26,7 @@ ClockOffset align_clock(Communicator& comm, const std::string& host, const std::
     times.push_back(clock());
   }
   const auto all = comm.gather(nlohmann::json(times).dump());
-  const auto first = nlohmann::json::parse(all.at(0)).get<std::vector<double>>();
+  const auto first = parse_json(all.at(0)).get<std::vector<double>>();
   std::vector<double> differences;
   for (int i = 0; i < kBarriers; ++i) differences.push_back(first[i] - times[i]);
   const auto [least, most] = std::ranges::minmax(differences);

@@ -10,6 +10,7 @@
 
 #include "base/device.h"
 #include "base/errors.h"
+#include "base/files.h"
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "harness/options/strategies.h"
@@ -107,7 +108,16 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   if (runs) options.run.nproc = world_size;
   check_possible(options, world_size);
   if (runs && options.run.backend == "nccl") find_nccl_module();
-  if (runs && !environment && world_size > 1) return launch_ranks(arguments, world_size);
+  if (runs && !environment && world_size > 1) {
+    try {
+      return launch_ranks(arguments, world_size);
+    } catch (...) {
+      // A rank that was killed could not remove what it had begun.
+      for (const auto& path : {options.output.video, options.output.save_latents})
+        if (!path.empty()) remove_abandoned_beside(path);
+      throw;
+    }
+  }
   const std::optional<ResultLine> line = runs ? run_as_rank(options, environment) : emulate(options);
   if (!line) return;
   if (!options.run.quiet) print_summary(options, *line);

@@ -6,6 +6,7 @@
 #include "base/data_dir.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/parse_json.h"
 #include "harness/sweep/child_process.h"
 
 namespace dualparal {
@@ -84,7 +85,7 @@ std::string References::compare(const Point& point, const fs::path& reference, R
     arguments.push_back("--no-decode");
   const auto child = run_self(arguments, quiet_);
   if (child.exit_code != 0) return child.error;
-  const auto figures = nlohmann::ordered_json::parse(read_file(figures_));
+  const auto figures = parse_json<nlohmann::ordered_json>(read_file(figures_));
   if (point.reference) line.quality.update(figures);
   if (!point.checked) return "";
   line.error_vs_single = figures.at("latent_relative_error").get<double>();

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 
 #include "base/errors.h"
@@ -29,6 +30,8 @@ constexpr std::string_view kErrorPrefix = "error: ";
   for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   execv(self, argv.data());
+  // Arguments that are too long, for instance.
+  dprintf(STDERR_FILENO, "error: cannot start: %s\n", strerrordesc_np(errno));
   _exit(127);
 }
 
@@ -36,10 +39,12 @@ constexpr std::string_view kErrorPrefix = "error: ";
 
 ChildResult run_self(const std::vector<std::string>& arguments, bool quiet) {
   int ends[2];
-  check(pipe2(ends, O_CLOEXEC) == 0, "cannot start a process: {}", std::strerror(errno));
+  const int no_pipe = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
+  check(no_pipe == 0, "cannot start a process: {}", std::strerror(no_pipe));
   const pid_t parent = getpid();
   const pid_t child = fork();
-  check(child >= 0, "cannot start a process: {}", std::strerror(errno));
+  const int not_forked = errno;
+  check(child >= 0, "cannot start a process: {}", std::strerror(not_forked));
   if (child == 0) become(arguments, ends[1], parent);
   close(ends[1]);
 

@@ -27,6 +27,10 @@ const std::set<std::string> kReserved = {
     "save-noise", "save-frames", "save-prompt-embeds", "timeline", "reference-latents",
     "traces"};
 
+constexpr int64_t kMostRepeats = 10'000;
+constexpr size_t kMostPoints = 100'000;
+constexpr size_t kLongestValue = 100'000;  // Linux takes arguments of up to 128 KiB
+
 class Reader {
  public:
   explicit Reader(const std::filesystem::path& file) : file_(file.string()) {
@@ -38,7 +42,15 @@ class Reader {
   }
 
   Experiment read() const {
-    const YAML::Node root = load_yaml(file_);
+    try {
+      return read(load_yaml(file_));
+    } catch (const YAML::Exception& error) {  // a key that is a list, for instance
+      fail("{}:{}: {}", file_, error.mark.line + 1, error.msg);
+    }
+  }
+
+ private:
+  Experiment read(const YAML::Node& root) const {
     check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {
         "name",      "title",     "model",           "mode",  "device", "dtype", "repeat",     "warmup", "videos",
@@ -81,18 +93,22 @@ class Reader {
     return experiment;
   }
 
- private:
   std::string at(const YAML::Node& node) const { return fmt::format("{}:{}", file_, node.Mark().line + 1); }
 
   std::string scalar(const YAML::Node& node) const {
     check(node.IsScalar(), "{}: expected a single value", at(node));
-    return node.as<std::string>();
+    auto value = node.as<std::string>();
+    check(value.size() <= kLongestValue && value.find('\0') == std::string::npos,
+          "{}: a value of {} bytes, expected at most {} and none that is zero: no program can be started with another",
+          at(node), value.size(), kLongestValue);
+    return value;
   }
 
-  int64_t number(const YAML::Node& node, int64_t minimum) const {
+  int64_t number(const YAML::Node& node, int64_t minimum, int64_t most = kMostRepeats) const {
     try {
       const auto value = node.as<int64_t>();
-      check(value >= minimum, "{}: expected a number of at least {}, got {}", at(node), minimum, value);
+      check(value >= minimum && value <= most, "{}: expected a number of at least {} and at most {}, got {}", at(node),
+            minimum, most, value);
       return value;
     } catch (const YAML::Exception&) {
       fail("{}: expected a number", at(node));
@@ -172,6 +188,8 @@ class Reader {
 
   void cross(Experiment& experiment, Flags chosen, const Sweep& axes, size_t next) const {
     if (next == axes.size()) {
+      check(experiment.points.size() < kMostPoints, "{}: more than {} points: nobody can wait for them", file_,
+            kMostPoints);
       for (int64_t repeat = 0; repeat < experiment.repeat; ++repeat) experiment.points.push_back({chosen, repeat});
       return;
     }

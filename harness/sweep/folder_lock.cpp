@@ -15,7 +15,8 @@ namespace dualparal {
 
 FolderLock::FolderLock(const std::filesystem::path& folder, std::chrono::seconds patience)
     : descriptor_(open(folder.c_str(), O_RDONLY | O_DIRECTORY)) {  // not O_CLOEXEC: child processes keep it
-  check(descriptor_ >= 0, "{}: cannot open the folder: {}", folder.string(), std::strerror(errno));
+  const int reason = errno;
+  check(descriptor_ >= 0, "{}: cannot open the folder: {}", folder.string(), std::strerror(reason));
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
     if (std::chrono::steady_clock::now() > deadline) {

@@ -3,6 +3,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -93,8 +94,7 @@ RankTrace RankTrace::from_text(const std::string& text) {
   for (int64_t number = 1; begin < text.size(); ++number) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     try {
-      const auto json = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                    text.begin() + static_cast<std::ptrdiff_t>(end));
+      const auto json = parse_json(std::string_view(text).substr(begin, end - begin));
       begin = end + 1;
       if (number > 1) {
         trace.events.push_back(event_of(json));
@@ -137,7 +137,7 @@ TraceSet read_traces(const fs::path& dir) {
   check(fs::exists(run), "{}: no traces here: expected run.json and rank_00000.jsonl, ... as --traces writes them",
         dir.string());
   try {
-    set.run = result_line_of(nlohmann::ordered_json::parse(read_file(run)));
+    set.run = result_line_of(parse_json<nlohmann::ordered_json>(read_file(run)));
     check(set.run.world_size && set.run.dtype, "expected world_size and dtype");
   } catch (const std::exception& error) {
     fail("{}: {}", run.string(), error.what());

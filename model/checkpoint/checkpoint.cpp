@@ -3,7 +3,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -21,7 +21,7 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
     if (fs::exists(index_file)) {
       std::map<std::string, std::string> weight_map;
       try {
-        weight_map = nlohmann::json::parse(read_file(index_file)).at("weight_map").get<decltype(weight_map)>();
+        weight_map = parse_json(read_file(index_file)).at("weight_map").get<decltype(weight_map)>();
       } catch (const nlohmann::json::exception& error) {
         fail("{}: expected an object 'weight_map' of tensor and file names ({})", index_file.string(), error.what());
       }

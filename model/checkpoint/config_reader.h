@@ -8,7 +8,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 
@@ -16,7 +16,7 @@ class ConfigReader {
  public:
   explicit ConfigReader(std::filesystem::path file) : file_(std::move(file)) {
     try {
-      json_ = nlohmann::json::parse(read_file(file_));
+      json_ = parse_json(read_file(file_));
     } catch (const nlohmann::json::exception& error) {
       fail("{}: not valid JSON: {}", file_.string(), error.what());
     }
@@ -39,10 +39,12 @@ class ConfigReader {
     return has(key) ? convert<T>(key) : fallback;
   }
 
-  /// A positive integer.
-  int64_t size(const std::string& key) {
+  /// A positive integer. Larger than `most`, four times what any published model has, it is a mistake that would take
+  /// all memory.
+  int64_t size(const std::string& key, int64_t most = 1 << 20) {
     const auto value = required<int64_t>(key);
     check(value > 0, "{}: '{}' expected a positive number, got {}", file_.string(), key, value);
+    check(value <= most, "{}: '{}' expected at most {}, got {}", file_.string(), key, most, value);
     return value;
   }
 

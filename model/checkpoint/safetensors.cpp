@@ -8,12 +8,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <optional>
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace {
@@ -81,6 +80,11 @@ SafetensorsFile::Entry read_entry(const std::string& file, const std::string& na
         offsets[0], offsets[1], data_bytes);
   entry.begin = offsets[0];
   entry.end = offsets[1];
+  std::vector<int64_t> strides = entry.shape;  // of an empty tensor, too: its other sizes are multiplied
+  for (int64_t& extent : strides) extent = std::max<int64_t>(extent, 1);
+  const auto span = byte_count(strides, at::kDouble);
+  check(span && *span <= static_cast<size_t>(INT64_MAX), "{}: tensor '{}': shape [{}] is too large", file, name,
+        fmt::join(entry.shape, ", "));
   const auto bytes = byte_count(entry.shape, entry.dtype);
   check(bytes && *bytes == entry.end - entry.begin,
         "{}: tensor '{}': shape [{}] of {} expected {} bytes, header gives {}", file, name,
@@ -93,8 +97,11 @@ SafetensorsFile::Entry read_entry(const std::string& file, const std::string& na
 std::shared_ptr<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
   std::shared_ptr<SafetensorsFile> file(new SafetensorsFile);
   file->path_ = path;
+  const std::string other = no_file(path);  // a pipe would keep open() waiting
+  check(other.empty(), "{}: expected a file, this is {}", path.string(), other);
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  check(descriptor >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
+  const int not_opened = errno;
+  check(descriptor >= 0, "{}: cannot open: {}", path.string(), std::strerror(not_opened));
   struct stat status {};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
   file->file_bytes_ = regular ? static_cast<size_t>(status.st_size) : 0;
@@ -130,7 +137,7 @@ void SafetensorsFile::parse_header() {
 
   nlohmann::json header;
   try {
-    header = nlohmann::json::parse(mapping_ + 8, mapping_ + data_offset_);
+    header = parse_json({mapping_ + 8, header_bytes});
   } catch (const nlohmann::json::exception& error) {
     fail("{}: not a safetensors file: header is not valid JSON ({})", file, error.what());
   }
@@ -201,17 +208,12 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   text.resize((text.size() + 7) / 8 * 8, ' ');  // keeps the data aligned
 
   PendingFile file(path);
-  {
-    std::ofstream out(file.path(), std::ios::binary);
-    const uint64_t header_bytes = text.size();
-    out.write(reinterpret_cast<const char*>(&header_bytes), 8);
-    out << text;
-    for (const auto& [name, tensor] : tensors) {
-      const at::Tensor contiguous = tensor.cpu().contiguous();
-      out.write(static_cast<const char*>(contiguous.data_ptr()), static_cast<std::streamsize>(contiguous.nbytes()));
-    }
-    out.flush();
-    check(out.good(), "{}: cannot write {} bytes: {}", path.string(), 8 + text.size() + offset, std::strerror(errno));
+  const uint64_t header_bytes = text.size();
+  file.write(&header_bytes, sizeof header_bytes);
+  file.write(text.data(), text.size());
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor contiguous = tensor.cpu().contiguous();
+    file.write(contiguous.const_data_ptr(), contiguous.nbytes());
   }
   file.commit();
 }

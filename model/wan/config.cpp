@@ -6,6 +6,11 @@
 #include "model/checkpoint/config_reader.h"
 
 namespace dualparal {
+namespace {
+
+constexpr int64_t kMostLayers = 1024;  // each is a list of tensors: memory is taken for them before any is read
+
+}  // namespace
 
 int64_t VaeConfig::temporal_stride() const {
   return int64_t{1} << std::count(temporal_downsample.begin(), temporal_downsample.end(), true);
@@ -30,7 +35,7 @@ TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   config.text_dim = reader.size("text_dim");
   config.freq_dim = reader.size("freq_dim");
   config.ffn_dim = reader.size("ffn_dim");
-  config.num_layers = reader.size("num_layers");
+  config.num_layers = reader.size("num_layers", kMostLayers);
   config.cross_attn_norm = reader.optional("cross_attn_norm", true);
   config.eps = reader.optional("eps", 1e-6);
   config.rope_max_seq_len = reader.optional<int64_t>("rope_max_seq_len", 1024);
@@ -89,7 +94,7 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
   config.d_model = reader.size("d_model");
   config.d_kv = reader.size("d_kv");
   config.d_ff = reader.size("d_ff");
-  config.num_layers = reader.size("num_layers");
+  config.num_layers = reader.size("num_layers", kMostLayers);
   config.num_heads = reader.size("num_heads");
   config.vocab_size = reader.size("vocab_size");
   config.relative_attention_num_buckets = reader.optional<int64_t>("relative_attention_num_buckets", 32);

@@ -5,7 +5,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 #include "model/wan/prompt_cleaning.h"
 
 // libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes
@@ -21,6 +21,8 @@ Tokenizer::Tokenizer(const std::filesystem::path& dir)
     : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   const auto model = dir / "spiece.model";
   check(std::filesystem::exists(model), "{}: no such file (the tokenizer's sentencepiece model)", model.string());
+  const std::string other = no_file(model);
+  check(other.empty(), "{}: expected a file, this is {}", model.string(), other);
   const auto status = processor_->Load(model.string());
   check(status.ok(), "{}: not a sentencepiece model: {}", model.string(), status.ToString());
   end_token_ = processor_->eos_id();
@@ -28,7 +30,7 @@ Tokenizer::Tokenizer(const std::filesystem::path& dir)
   const auto config = dir / "tokenizer_config.json";
   if (!std::filesystem::exists(config)) return;
   try {
-    const auto json = nlohmann::json::parse(read_file(config));
+    const auto json = parse_json(read_file(config));
     if (json.contains("model_max_length") && json["model_max_length"].is_number())
       // "No limit" is written as an absurdly large number.
       max_length_ = static_cast<int64_t>(std::min(512.0, json["model_max_length"].get<double>()));

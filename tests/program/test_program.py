@@ -62,6 +62,13 @@ def generate(*arguments, frames=5):
     (["generate", "--no-decode", "--output", "video.mp4"], ["--no-decode", "--output"]),
     (["generate", "--prompt", "a", "--prompt-embeds", "b"], ["--prompt", "--prompt-embeds"]),
     (["inspect", MODEL, "--nproc", "99"], ["--nproc", "99"]),
+    (["generate", "--frames", "1000000000"], ["--frames", "1000000", "1000000000"]),
+    (["generate", "--height", "1048576"], ["--height", "16384"]),
+    (["generate", "--fps", "1000000"], ["--fps", "1000"]),
+    (["generate", "--nproc", "4294967296"], ["--nproc", "4096"]),
+    (["generate", "--mode", "trace", "--world-size", "4294967296"], ["--world-size", "4096"]),
+    (["generate", "--threads", "65535"], ["--threads", "1024"]),
+    (["generate", "--timeout", "1000000000000"], ["--timeout", "31536000"]),
     (["bench"], ["experiment"]),
     ([], ["subcommand"]),
 ])
@@ -222,6 +229,12 @@ def test_an_experiment_records_failures_and_resumes(tmp_path):
     ("name: x\nstrategies: [single]\nbase: {output: x.mp4}", ["--output"]),
     ("name: x\nstrategies: [single]\nrepeat: often", [":3", "number"]),
     ("name: x\nstrategies: [single", ["YAML"]),
+    ("name: x\nstrategies: [single]\nrepeat: 1000000000", ["e.yaml:3", "10000", "1000000000"]),
+    ("name: x\n[a, b]: c\nstrategies: [single]", ["e.yaml:2"]),
+    ("name: x\nstrategies: [single]\ntitle: [a]", ["e.yaml:3"]),
+    ("name: x\nstrategies: [single]\nbase: {prompt: \"a\\0b\"}", ["e.yaml:3", "zero"]),
+    ("name: x\nstrategies: [single]\nbase: {prompt: " + 200_000 * "a" + "}", ["e.yaml:3", "200000 bytes"]),
+    ("name: x\nstrategies: [single]\nrepeat: 10000\nsweep: {frames: [" + 10 * "1, " + "1]}", ["100000 points"]),
     ("name: x\nstrategies: [single]\nspeed: 3", ["speed"]),
 ])
 def test_a_wrong_experiment_file_names_its_fault(tmp_path, text, words):

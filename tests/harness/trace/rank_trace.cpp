@@ -93,6 +93,15 @@ BOOST_AUTO_TEST_CASE(files_hold_everything_and_say_what_is_wrong_with_them) {
   expect_error({"rank_00001.jsonl", "line"}, [&] { read_traces(folder / "t"); });
   write_file(folder / "t/rank_00001.jsonl", "{\"schema\": 7}\n");
   expect_error({"rank_00001.jsonl", "line 1", "schema"}, [&] { read_traces(folder / "t"); });
+  for (const auto& [line, word] :
+       std::map<std::string, std::string>{{R"({"world_size": "2", "dtype": "fp32"})", "'world_size'"},
+                                          {R"({"world_size": -1, "dtype": "fp32"})", "'world_size'"},
+                                          {R"({"world_size": 2, "dtype": 32})", "'dtype'"},
+                                          {R"({"world_size": 2, "dtype": "fp32", "strategy": null})", "'strategy'"},
+                                          {R"({"world_size": 2})", "result line"}}) {
+    write_file(folder / "t/run.json", line);
+    expect_error({"run.json", word}, [&] { read_traces(folder / "t"); });
+  }
   write_file(folder / "t/run.json", "{");
   expect_error({"run.json"}, [&] { read_traces(folder / "t"); });
 }

@@ -148,6 +148,8 @@ const std::vector<Change> kRefused = {
     {kScheduler, "disable_corrector", 3, {"wrong type"}},
     {kScheduler, "flow_shift", "3", {"wrong type"}},
     {kScheduler, "num_train_timesteps", 1e3, {"integer"}},
+    {kTransformer, "num_layers", int64_t{1} << 32, {"at most 1024"}},
+    {kTransformer, "ffn_dim", int64_t{1} << 40, {"at most 1048576"}},
     {kIndex, "tokenizer", "T5TokenizerFast", {"wrong type"}},
     {kIndex, "vae", {"diffusers"}, {"AutoencoderKLWan"}},
 };

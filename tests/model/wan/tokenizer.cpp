@@ -84,6 +84,9 @@ BOOST_AUTO_TEST_CASE(a_folder_without_a_vocabulary_is_refused) {
   expect_error({(folder / "absent/spiece.model").string(), "no such file"},
                [&] { Tokenizer tokenizer(folder / "absent"); });
   expect_error({(folder / "spiece.model").string(), "no such file"}, [&] { Tokenizer tokenizer(folder.path()); });
+  fs::create_directory(folder / "spiece.model");
+  expect_error({(folder / "spiece.model").string(), "a folder"}, [&] { Tokenizer tokenizer(folder.path()); });
+  fs::remove(folder / "spiece.model");
   write_file(folder / "spiece.model", "no vocabulary");
   expect_error({(folder / "spiece.model").string(), "not a sentencepiece model"},
                [&] { Tokenizer tokenizer(folder.path()); });

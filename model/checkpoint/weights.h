@@ -28,6 +28,7 @@ class WeightSource {
   const Placement& placement() const { return placement_; }
 
   /// Writes the tensor into `target` (a slice of a fused weight, say), converted to its dtype and device: one copy.
+  /// A checkpoint's that holds NaN or infinity, as stored or in target's dtype, is an Error that names file and tensor.
   virtual void read_into(const std::string& name, at::Tensor target) = 0;
   /// Checks that the tensor exists with this shape, and reads nothing.
   virtual void skip(const std::string& name, at::IntArrayRef shape) = 0;

@@ -93,14 +93,13 @@ BOOST_AUTO_TEST_CASE(files_hold_everything_and_say_what_is_wrong_with_them) {
   expect_error({"rank_00001.jsonl", "line"}, [&] { read_traces(folder / "t"); });
   write_file(folder / "t/rank_00001.jsonl", "{\"schema\": 7}\n");
   expect_error({"rank_00001.jsonl", "line 1", "schema"}, [&] { read_traces(folder / "t"); });
-  for (const auto& [line, word] :
-       std::map<std::string, std::string>{{R"({"world_size": "2", "dtype": "fp32"})", "'world_size'"},
-                                          {R"({"world_size": -1, "dtype": "fp32"})", "'world_size'"},
-                                          {R"({"world_size": 2, "dtype": 32})", "'dtype'"},
-                                          {R"({"world_size": 2, "dtype": "fp32", "strategy": null})", "'strategy'"},
-                                          {R"({"world_size": 2})", "result line"}}) {
-    write_file(folder / "t/run.json", line);
-    expect_error({"run.json", word}, [&] { read_traces(folder / "t"); });
+  const auto run = nlohmann::json::parse(read_file(folder / "t/run.json"));
+  for (const auto& [name, value] :
+       std::map<std::string, nlohmann::json>{{"world_size", "2"}, {"dtype", 32}, {"strategy", nullptr}}) {
+    auto wrong = run;
+    wrong[name] = value;
+    write_file(folder / "t/run.json", wrong.dump());
+    expect_error({"run.json", name}, [&] { read_traces(folder / "t"); });
   }
   write_file(folder / "t/run.json", "{");
   expect_error({"run.json"}, [&] { read_traces(folder / "t"); });

@@ -58,9 +58,10 @@ at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
   exchange_.begin_layer(input.layer);
   at::Tensor query = input.query, key = input.key;
   apply_rotary_(query, input.rotary);
-  apply_rotary_(key, input.rotary);
+  if (!placed_) apply_rotary_(key, input.rotary);
   std::vector<Arriving> arriving = receive(key);
   send(key, input.value);
+  if (placed_) apply_rotary_(key, input.rotary);
 
   PartialAttention attention;
   attention.add(query, key, input.value, bias_.local);
@@ -70,10 +71,13 @@ at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
     local.push_back(pair.slice(2, 0, one.local_tokens));
     global.push_back(pair.slice(2, one.local_tokens));
   }
-  for (const auto& [parts, bias] : {std::pair(&local, bias_.local), std::pair(&global, bias_.global)}) {
-    if (parts->empty()) continue;
-    const at::Tensor pair = at::cat(*parts, 2);
-    attention.add(query, pair[0], pair[1], bias);
+  for (const bool is_local : {true, false}) {
+    const auto& parts = is_local ? local : global;
+    if (parts.empty()) continue;
+    const at::Tensor pair = at::cat(parts, 2);
+    at::Tensor keys = pair[0];
+    if (placed_ && keys.size(1) > 0) apply_rotary_(keys, is_local ? placed_->local : placed_->global);
+    attention.add(query, keys, pair[1], is_local ? bias_.local : bias_.global);
   }
   exchange_.finish_sends();
   return attention.result();

@@ -3,6 +3,7 @@
 // video, whose keys and values other ranks send.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "model/ops/self_attention.h"
@@ -32,6 +33,9 @@ class DualScopeAttention final : public SelfAttention {
   DualScopeAttention(Exchange& exchange, std::vector<Range> clips, std::vector<Sight> sights, int64_t frame_tokens)
       : exchange_(exchange), clips_(std::move(clips)), sights_(std::move(sights)), frame_tokens_(frame_tokens) {}
 
+  /// Keys travel as they are and are turned where they arrive, by these positions of sights' local and global frames;
+  /// without them, by their owner's positions before they travel.
+  void place_on_arrival(RotaryTable local, RotaryTable global) { placed_ = {std::move(local), std::move(global)}; }
   void set_bias(const ScopeBias& bias) { bias_ = bias; }
   at::Tensor attend(const AttentionInput& input) override;
 
@@ -50,6 +54,10 @@ class DualScopeAttention final : public SelfAttention {
   std::vector<Sight> sights_;
   int64_t frame_tokens_;
   ScopeBias bias_;
+  struct Placed {
+    RotaryTable local, global;
+  };
+  std::optional<Placed> placed_;
 };
 
 }  // namespace dualparal

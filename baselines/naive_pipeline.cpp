@@ -61,7 +61,7 @@ StrategyEntry naive_pipeline_strategy() {
   auto entry =
       strategy_entry("naive_pipeline", "layers split over the ranks, all frames at once: stages wait for each other",
                      Options(), [](const Options& options) { return std::make_unique<NaivePipeline>(options); });
-  entry.exact = true;
+  entry.exact = entry.whole_sequence = true;
   return entry;
 }
 

@@ -34,14 +34,14 @@ class SequenceAttention final : public SelfAttention {
  private:
   std::vector<at::Tensor> to_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
   at::Tensor to_tokens(const at::Tensor& attended, int64_t batch);
-  at::Tensor around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value);
+  at::Tensor around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value, const FrameSight* sight);
+  TokenSpan tokens_at(int64_t place) const;
 
   Exchange& exchange_;
   SequenceGroup group_;
   std::vector<Range> tokens_;
-  std::vector<int64_t> ulysses_;      // ranks of this rank's Ulysses group
-  std::vector<int64_t> ring_;         // ranks of its ring
-  std::vector<int64_t> ring_tokens_;  // tokens that each place of the ring brings
+  std::vector<int64_t> ulysses_;  // ranks of this rank's Ulysses group
+  std::vector<int64_t> ring_;     // ranks of its ring
   int64_t ulysses_index_ = 0, ring_index_ = 0;
   std::vector<Range> heads_;  // of each place of the Ulysses group
 };

@@ -162,7 +162,7 @@ class SequenceParallel final : public Strategy {
 StrategyEntry entry(Method method, const char* name, const char* description) {
   auto row = strategy_entry(name, description, Options{.method = method},
                             [](const Options& options) { return std::make_unique<SequenceParallel>(options); });
-  row.exact = true;
+  row.exact = row.whole_sequence = true;
   return row;
 }
 

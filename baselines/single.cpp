@@ -39,7 +39,7 @@ class Single final : public Strategy {
 StrategyEntry single_strategy() {
   auto entry = strategy_entry("single", "one rank holds all layers and denoises all frames at once", Options(),
                               [](const Options& options) { return std::make_unique<Single>(options); });
-  entry.exact = true;
+  entry.exact = entry.whole_sequence = true;
   return entry;
 }
 

@@ -11,8 +11,11 @@
 namespace dualparal {
 namespace {
 
+enum class Positions { kAbsolute, kLocal };
+
 struct Options {
   int64_t context_frames = 8, global_frames = 16, phase_timestep = 800, phase_bias = 0;
+  Positions positions = Positions::kAbsolute;
   GuidanceHalves halves = GuidanceHalves::kBatched;
 
   void declare(OptionSet& set) {
@@ -21,6 +24,9 @@ struct Options {
     set.number("phase-timestep", phase_timestep,
                "from this timestep (0..1000) on down, local context is favoured; before, global");
     set.number("phase-bias", phase_bias, "added to the scores of the context that is favoured; 0: none is");
+    set.choice<Positions>("window-position", positions,
+                          "temporal positions of the video, or of the frames that a clip sees, counted without gaps",
+                          {{"absolute", Positions::kAbsolute}, {"local", Positions::kLocal}});
     declare_micro_batches(set, halves);
   }
 };
@@ -64,10 +70,14 @@ class VideoInfinity final : public Strategy {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise(own);
-    Pass pass = denoiser.pass(own.size(), own.begin);
+    const auto sights = sights_of(clips, context.request.latent_frames);
+    const bool local = options_.positions == Positions::kLocal;
+    Pass pass = denoiser.pass(own.size(), local ? place_of(own.begin, sights[rank], own) : own.begin);
     Exchange exchange(context.comm, context.recorder);
-    DualScopeAttention attention(exchange, clips, sights_of(clips, context.request.latent_frames),
-                                 pass.grid.frame_tokens());
+    DualScopeAttention attention(exchange, clips, sights, pass.grid.frame_tokens());
+    if (local)
+      attention.place_on_arrival(places_of(sights[rank].local, sights[rank], own, denoiser),
+                                 places_of(sights[rank].global, sights[rank], own, denoiser));
 
     WorkLabel label{.block = rank, .frames = {own.begin, own.end - 1}};
     for (int64_t step = 0; step < denoiser.steps(); ++step) {
@@ -99,6 +109,27 @@ class VideoInfinity final : public Strategy {
     for (const Range& clip : clips)
       sights.push_back(sight_of(clip, frames, options_.context_frames, options_.global_frames));
     return sights;
+  }
+
+  // A frame's place among all that a clip sees, its own too.
+  static int64_t place_of(int64_t frame, const Sight& sight, const Range& clip) {
+    int64_t before = std::clamp<int64_t>(frame - clip.begin, 0, clip.size());
+    for (const auto* seen : {&sight.local, &sight.global})
+      before += std::ranges::count_if(*seen, [&](int64_t other) { return other < frame; });
+    return before;
+  }
+
+  // The rotary table of some of them.
+  static RotaryTable places_of(const std::vector<int64_t>& frames, const Sight& sight, const Range& clip,
+                               const Denoiser& denoiser) {
+    if (frames.empty()) return {};
+    std::vector<at::Tensor> cos, sin;
+    for (const int64_t frame : frames) {
+      const RotaryTable one = denoiser.pass(1, place_of(frame, sight, clip)).rotary;
+      cos.push_back(one.cos);
+      sin.push_back(one.sin);
+    }
+    return {at::cat(cos), at::cat(sin)};
   }
 
   ScopeBias bias_at(double timestep) const {

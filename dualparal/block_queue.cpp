@@ -27,6 +27,19 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
   return window;
 }
 
+int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+  const Window window = window_of(blocks, entry, options);
+  switch (options.position) {
+    case WindowPosition::kLocal:
+      return 0;
+    case WindowPosition::kShifted:
+      return entry.block > 0 ? 1 : 0;
+    case WindowPosition::kAbsolute:
+      return blocks[entry.block].begin - window.previous - window.previous_cached;
+  }
+  fail("a window position that is none");
+}
+
 BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
                        MakeSampler make_sampler, at::Device device)
     : blocks_(std::move(blocks)),

@@ -20,11 +20,20 @@ enum class PreviousContext {
   kMatchedKeyValues,  ///< its cached keys and values at this block's own noise level
 };
 
+/// What temporal positions are counted from. All frames of a window and those cached for it move together, and only
+/// distances enter self-attention: the choice changes rounding and nothing else (docs/strategies.md).
+enum class WindowPosition {
+  kLocal,     ///< the first frame that the window sees is 0
+  kShifted,   ///< the same, but 1 in every window that does not begin the video
+  kAbsolute,  ///< the first frame of the video is 0
+};
+
 /// What a block sees of its neighbours (docs/strategies.md).
 struct ContextOptions {
   int64_t context_frames = 0;  ///< of either side
   bool feature_cache = true;   ///< next block by cached keys and values; else by its frames, recomputed
   PreviousContext previous = PreviousContext::kSynchronous;
+  WindowPosition position = WindowPosition::kLocal;
 
   /// Whether a window waits for the last update of the block before.
   bool previous_updated() const { return context_frames > 0 && previous == PreviousContext::kSynchronous; }
@@ -39,6 +48,9 @@ struct Window {
   int64_t frames() const { return previous + own + next; }
 };
 Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);
+
+/// Temporal position of the first frame that the window sees, cached or its own.
+int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);
 
 class BlockQueue {
  public:

@@ -18,6 +18,7 @@ struct Options {
   int64_t block_frames = 8, context_frames = 4;
   bool feature_cache = true, noise_sharing = true;
   PreviousContext previous = PreviousContext::kSynchronous;
+  WindowPosition position = WindowPosition::kLocal;
   GuidanceHalves halves = GuidanceHalves::kBatched;
 
   void declare(OptionSet& set) {
@@ -31,6 +32,12 @@ struct Options {
                                 {{"synchronous", PreviousContext::kSynchronous},
                                  {"matched", PreviousContext::kMatched},
                                  {"matched_kv", PreviousContext::kMatchedKeyValues}});
+    set.choice<WindowPosition>("window-position", position,
+                               "temporal positions counted from the window's start, from 1 in all but the first "
+                               "block's windows, or from the video's start; but for rounding all the same",
+                               {{"local", WindowPosition::kLocal},
+                                {"shifted", WindowPosition::kShifted},
+                                {"absolute", WindowPosition::kAbsolute}});
     declare_micro_batches(set, halves);
   }
 };
@@ -38,7 +45,7 @@ struct Options {
 class DualParal final : public Strategy {
  public:
   explicit DualParal(const Options& options)
-      : options_(options), context_{options.context_frames, options.feature_cache, options.previous} {
+      : options_(options), context_{options.context_frames, options.feature_cache, options.previous, options.position} {
     check_usage(options.context_frames <= options.block_frames,
                 "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
                 options.context_frames, options.block_frames);
@@ -47,6 +54,10 @@ class DualParal final : public Strategy {
   StrategyPlan plan(const Workload& work) const override {
     const auto all = blocks(work.latent_frames);
     const auto count = static_cast<int64_t>(all.size());
+    check_usage(
+        context_.position != WindowPosition::kAbsolute || work.latent_frames <= work.config.rope_max_seq_len,
+        "--window-position absolute: {} latent frames need positions past the model's rope_max_seq_len = {}; use local",
+        work.latent_frames, work.config.rope_max_seq_len);
     // With matched_kv, the last frames of as many blocks as the queue holds.
     const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
     const int64_t cached = context_.feature_cache ? context_.context_frames : 0;
@@ -96,7 +107,7 @@ class DualParal final : public Strategy {
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, stage.jobs()[position], entry, entry.block + 1 == count));
+        cache.begin_job(cache_job(denoiser, stage.jobs()[position], entry, all));
       }
       at::Tensor window;
       if (stage.first()) {
@@ -124,7 +135,7 @@ class DualParal final : public Strategy {
     for (const QueueEntry& entry : order) {
       const Window window = window_of(all, entry, context_);
       jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own,
-                      window.previous_cached});
+                      position_offset(all, entry, context_) + window.previous_cached});
     }
     return jobs;
   }
@@ -132,11 +143,15 @@ class DualParal final : public Strategy {
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
   FeatureCache::Job cache_job(const Denoiser& denoiser, const StageJob& job, const QueueEntry& entry,
-                              bool last_block) const {
+                              const std::vector<Block>& all) const {
+    const bool last_block = entry.block + 1 == static_cast<int64_t>(all.size());
     const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps();
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
-    FeatureCache::Job next{
-        .grid = denoiser.grid(job.frames), .block = entry.block, .first_position = job.first_position};
+    const int64_t offset = position_offset(all, entry, context_);
+    FeatureCache::Job next{.grid = denoiser.grid(job.frames),
+                           .block = entry.block,
+                           .first_position = job.first_position - offset,
+                           .offset = offset};
     if (context_.feature_cache && followed) next.head = {job.keep_begin, job.keep_begin + kept};
     if (context_.previous_cached() && !last_block) next.tail = {job.keep_end - kept, job.keep_end};
     return next;

@@ -51,12 +51,12 @@ at::Tensor FeatureCache::attend(const AttentionInput& input) {
   apply_rotary_(key, input.rotary);
   std::vector<at::Tensor> keys{key}, values{value};
   if (previous.key.defined()) {
-    rotate_(previous.key, 0);
+    rotate_(previous.key, job_.offset);
     keys.insert(keys.begin(), previous.key);
     values.insert(values.begin(), previous.value);
   }
   if (next.key.defined()) {
-    rotate_(next.key, job_.first_position + job_.grid.frames);
+    rotate_(next.key, job_.offset + job_.first_position + job_.grid.frames);
     keys.push_back(next.key);
     values.push_back(next.value);
   }

@@ -24,7 +24,8 @@ class FeatureCache final : public SelfAttention {
   struct Job {
     TokenGrid grid = {};  ///< of the window
     int64_t block = 0;
-    int64_t first_position = 0;  ///< temporal position of the window's first frame: frames seen before it
+    int64_t first_position = 0;  ///< of the window's first frame among those that it sees: frames seen before it
+    int64_t offset = 0;          ///< temporal position of the first frame seen
     Range head = {};  ///< frames of the window whose keys and values the job after this one sees behind its own
     Range tail = {};  ///< those that the next block sees before its own, in the next iteration
   };

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of docs/strategies.md: who holds what, and what moves.
+"""The pictures of docs/strategies.md: who holds what, and what moves; what sparse attention sees.
 
     python plots/strategy_pictures.py docs/figures
 
-Across: latent frames of the video. Down: layers. A colour is a rank. Arrows: what is sent.
+Of strategies: across, latent frames of the video; down, layers. A colour is a rank. Arrows: what is sent.
 """
 from __future__ import annotations
 
@@ -133,8 +133,37 @@ def dualparal(axes):
     return "a queue of blocks flows\nthrough the layers"
 
 
+def sees(frame: int, frames: int, window: int, every: int, step: int) -> tuple[set[int], set[int]]:
+    """Of lvsa: neighbours and global frames."""
+    low = min(max(frame - window, 0), frames - 2 * window - 1)
+    return set(range(low, low + 2 * window + 1)), {0} | {(step + i) % frames for i in range(0, frames, every)}
+
+
+def sparse_attention(folder: Path) -> list[Path]:
+    frames, window, every = 33, 3, 8
+    figure, grid = plt.subplots(1, 3, figsize=(7.0, 2.6), layout="constrained", sharey=True)
+    for axes, step in zip(grid, (0, 1, 5)):
+        for frame in range(frames):
+            near, everywhere = sees(frame, frames, window, every, step)
+            for other in near | everywhere:
+                colour = COLOURS[0] if other in near else COLOURS[1]
+                axes.add_patch(Rectangle((other, frame), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.3))
+        axes.set_xlim(0, frames)
+        axes.set_ylim(frames, 0)
+        axes.set_aspect("equal")
+        axes.grid(False)
+        axes.set_title(f"step {step}", fontweight="bold", pad=2)
+        axes.set_xlabel("latent frame that is seen")
+    grid[0].set_ylabel("latent frame that sees")
+    handles = [Rectangle((0, 0), 1, 1, facecolor=COLOURS[i]) for i in (0, 1)]
+    figure.legend(handles, ["neighbours", "global frames: the first, and a grid that moves on"], loc="outside lower center",
+                  ncols=2, frameon=False)
+    return save(figure, folder, "sparse_attention")
+
+
 def main() -> None:
     plt.rcParams.update(STYLE)
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/figures")
     pictures = (single, ring, ulysses, usp, naive_pipeline, video_infinity, context_windows, fifo, pipefusion, dualparal)
     figure, grid = plt.subplots(2, 5, figsize=(8.6, 2.9), layout="constrained")
     for axes, picture in zip(grid.flat, pictures):
@@ -151,7 +180,7 @@ def main() -> None:
     grid[0, 0].annotate("latent frames", (8, -0.8), fontsize=5.5, ha="center", va="center")
     handles = [Rectangle((0, 0), 1, 1, facecolor=colour, alpha=0.85) for colour in RANK_COLOURS]
     figure.legend(handles, [f"rank {i}" for i in range(RANKS)], loc="outside lower center", ncols=RANKS, frameon=False)
-    for path in save(figure, Path(sys.argv[1] if len(sys.argv) > 1 else "docs/figures"), "strategies"):
+    for path in save(figure, folder, "strategies") + sparse_attention(folder):
         print(path)
 
 

@@ -47,6 +47,7 @@ struct StrategyEntry {
   std::vector<OptionSpec> options;
   std::function<std::unique_ptr<Strategy>(const OptionValues&)> make;  ///< from resolve_options()' values
   bool exact = false;                                                  ///< gives what `single` gives, up to rounding
+  bool whole_sequence = false;  ///< every window is the whole video: sparse attention and RIFLEx apply
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
 };
 

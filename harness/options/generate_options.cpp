@@ -57,7 +57,7 @@ void apply_model_defaults(GenerateOptions& options) {
     if (reader.has("prompt")) prompt = reader.required<std::string>("prompt");
     reader.refuse_unknown();
   }
-  if (!options.video.frames) options.video.frames = frames;
+  options.video.frames = options.video.frames.value_or(options.video.model_frames = frames);
   if (!options.video.height) options.video.height = height;
   if (!options.video.width) options.video.width = width;
   if (!options.video.fps) options.video.fps = fps;
@@ -261,6 +261,7 @@ void check_output(const OutputOptions& o, Mode mode) {
 void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Model"}, o.model);
   add_flags({app, "Strategy"}, o.run);
+  add_attention_flags(app, "Strategy", o.attention);
   add_flags({app, "Video"}, o.video);
   add_flags({app, "Sampling"}, o.sampling);
   add_flags({app, "Output"}, o.output);
@@ -273,6 +274,7 @@ void resolve_generate_options(GenerateOptions& o) {
   resolve_sampling(o.sampling, o.model);
   resolve_run(o.run, o.model);
   check_video(o.video, o.model);
+  resolve_attention(o.attention, attention_setting(o.model.dir, o.run.strategy, *o.video.frames, o.video.model_frames));
   check_output(o.output, o.run.mode);
   check_usage(!o.output.overlap_decoding || find_strategy(o.run.strategy).streams_blocks,
               "--overlap-decoding: {} finishes all latents at once; nothing can be decoded before", o.run.strategy);
@@ -285,6 +287,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"random_weights", o.model.random_weights},
           {"strategy", o.run.strategy},
           {"strategy_options", o.run.strategy_options},
+          {"attention", to_json(o.attention)},
           {"nproc", o.run.nproc},
           {"mode", mode_name(o.run.mode)},
           {"world_size", o.run.mode == Mode::kRun ? o.run.nproc : o.run.world_size},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "harness/options/attention_options.h"
 #include "strategy/options.h"
 
 namespace CLI {
@@ -50,6 +51,7 @@ struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
   std::string prompt_embeds;  ///< safetensors file, instead of the prompts
   std::optional<int64_t> frames, height, width, fps;
+  int64_t model_frames = 0;  ///< of the videos that the model was made for
 };
 
 struct SamplingOptions {
@@ -76,6 +78,7 @@ struct OutputOptions {
 struct GenerateOptions {
   ModelOptions model;
   RunOptions run;
+  AttentionOptions attention;
   VideoOptions video;
   SamplingOptions sampling;
   OutputOptions output;

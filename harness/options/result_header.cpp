@@ -7,6 +7,17 @@
 
 namespace dualparal {
 
+namespace {
+
+// The strategy's own, and what was asked of its attention.
+OptionValues options_of(const GenerateOptions& o) {
+  OptionValues values = o.run.strategy_options;
+  values.merge(attention_values(o.attention));
+  return values;
+}
+
+}  // namespace
+
 ResultKind kind_of(Mode mode) {
   switch (mode) {
     case Mode::kEmulate:
@@ -23,7 +34,7 @@ ResultLine result_header(const GenerateOptions& o, const std::string& model_name
                          int64_t world_size) {
   return {.kind = kind_of(o.run.mode),
           .strategy = o.run.strategy,
-          .options = nlohmann::ordered_json(o.run.strategy_options),
+          .options = nlohmann::ordered_json(options_of(o)),
           .world_size = world_size,
           .model = model_name,
           .device = o.model.device,

@@ -107,6 +107,7 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   request.num_inference_steps = *options.sampling.steps;
   request.guidance_scale = *options.sampling.guidance_scale;
   request.seed = options.sampling.seed;
+  set_attention(request, options.attention);
   if (!options.sampling.initial_noise.empty()) {
     request.initial_noise = read_tensor(options.sampling.initial_noise, "noise",
                                         {1, request.channels, -1, request.latent_height, request.latent_width})

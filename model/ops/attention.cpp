@@ -16,7 +16,6 @@ std::pair<at::Tensor, at::Tensor> attend(const at::Tensor& query, const at::Tens
     const auto [output, weight] = at::_scaled_dot_product_flash_attention_for_cpu(query, key, value);
     return {output, weight};
   }
-  // The kernel that attention() would get: strategies that merge parts must not differ from others by it.
   switch (static_cast<at::SDPBackend>(at::_fused_sdp_choice(query, key, value))) {
     case at::SDPBackend::cudnn_attention: {
       const auto all = at::_scaled_dot_product_cudnn_attention(query, key, value, {}, /*compute_log_sumexp=*/true);
@@ -41,10 +40,15 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
   return at::scaled_dot_product_attention(query, key, value);
 }
 
+WeightedAttention weighted_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  const auto [output, weight] = attend(query, key, value);
+  return {output, weight.unsqueeze(-1).to(at::kFloat)};
+}
+
 void PartialAttention::add(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double bias) {
   if (key.size(1) == 0) return;
-  auto [output, weight] = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2));
-  weight = weight.unsqueeze(-1).to(at::kFloat) + bias;
+  auto [output, weight] = weighted_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2));
+  weight = weight + bias;
   if (!output_.defined()) {
     dtype_ = query.scalar_type();
     output_ = output;

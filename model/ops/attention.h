@@ -11,6 +11,15 @@ namespace dualparal {
 /// key, value: [batch, heads, keys, head_dim] -> [batch, heads, tokens, head_dim].
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
 
+/// Attention over a part of the keys, with what it weighs.
+struct WeightedAttention {
+  at::Tensor output;  ///< [batch, heads, tokens, head_dim]
+  at::Tensor weight;  ///< log-sum-exp of the scores, [batch, heads, tokens, 1] fp32
+};
+/// By the kernel that attention() would take: strategies that merge parts must not differ from others by it.
+/// query: [batch, heads, tokens, head_dim]; key, value: [batch, heads, keys, head_dim].
+WeightedAttention weighted_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
+
 class PartialAttention {
  public:
   /// Attends to further keys. query: [batch, tokens, heads, head_dim], key, value: [batch, keys, heads, head_dim], any

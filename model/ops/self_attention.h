@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "model/ops/frame_sight.h"
 #include "model/ops/rotary.h"
 
 namespace dualparal {
@@ -15,6 +16,8 @@ struct AttentionInput {
   at::Tensor key;             ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
   at::Tensor value;           ///< [batch, tokens, heads, head_dim]
   const RotaryTable& rotary;  ///< positions of these tokens
+  /// Which frames of the whole video each frame sees; null: all. Policies of whole-sequence strategies heed it.
+  const FrameSight* sight = nullptr;
 };
 
 class SelfAttention {

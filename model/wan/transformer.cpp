@@ -61,7 +61,7 @@ TimeConditioning Transformer::time_conditioning(const at::Tensor& timesteps) con
   const at::Tensor wave = at::cat({angle.cos(), angle.sin()}, -1);  // [groups, freq_dim]
   // The reference keeps time_embedder in fp32 and narrows its output to the model's dtype.
   const at::Tensor embedding = time_2_(at::silu(time_1_(wave))).to(placement_.dtype);
-  return {embedding, time_proj_(at::silu(embedding)).unflatten(-1, {6, -1}).to(at::kFloat)};
+  return {embedding, time_proj_(at::silu(embedding)).unflatten(-1, {6, -1}).to(at::kFloat), {}};
 }
 
 TextContext Transformer::text_context(const at::Tensor& prompt_embeds) const {

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <vector>
 
 #include "model/ops/layers.h"
@@ -15,10 +16,11 @@
 
 namespace dualparal {
 
-/// What the timestep contributes, for one timestep per group of tokens (one group, or one per frame).
+/// What a denoising step contributes, for one timestep per group of tokens (one group, or one per frame).
 struct TimeConditioning {
-  at::Tensor embedding;   ///< [groups, dim] for the head
-  at::Tensor modulation;  ///< [groups, 6, dim] fp32 for the layers
+  at::Tensor embedding;                          ///< [groups, dim] for the head
+  at::Tensor modulation;                         ///< [groups, 6, dim] fp32 for the layers
+  std::shared_ptr<const FrameSight> sight = {};  ///< which frames self-attention sees in this step; null: all
 };
 
 /// What the prompt contributes: cross-attention's keys and values, which do not change from step to step.
@@ -48,7 +50,7 @@ class TransformerLayer {
 
  private:
   void self_attention(int64_t index, at::Tensor& hidden, const std::vector<at::Tensor>& modulation,
-                      const RotaryTable& rotary, SelfAttention& attention) const;
+                      const RotaryTable& rotary, const FrameSight* sight, SelfAttention& attention) const;
   void cross_attention(at::Tensor& hidden, const TextContext::KeyValue& text) const;
   void feed_forward(at::Tensor& hidden, const std::vector<at::Tensor>& modulation) const;
 

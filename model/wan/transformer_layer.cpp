@@ -42,7 +42,7 @@ void TransformerLayer::forward(int64_t index, at::Tensor& hidden, const TimeCond
   const NvtxRange range("layer {}", index);
   // shift, scale, gate of self-attention, then of the feed-forward part: 6 x [groups, dim]
   const auto modulation = (scale_shift_table_ + time.modulation).unbind(1);
-  self_attention(index, hidden, modulation, rotary, attention);
+  self_attention(index, hidden, modulation, rotary, time.sight.get(), attention);
   {
     const NvtxRange cross_range("layer {} cross-attention", index);
     cross_attention(hidden, text);
@@ -52,14 +52,16 @@ void TransformerLayer::forward(int64_t index, at::Tensor& hidden, const TimeCond
 }
 
 void TransformerLayer::self_attention(int64_t index, at::Tensor& hidden, const std::vector<at::Tensor>& modulation,
-                                      const RotaryTable& rotary, SelfAttention& attention) const {
+                                      const RotaryTable& rotary, const FrameSight* sight,
+                                      SelfAttention& attention) const {
   const NvtxRange range("layer {} self-attention", index);
   const at::Tensor normalised = modulated_norm(hidden, modulation[1] + 1, modulation[0], eps_);
   auto qkv = qkv_(normalised).chunk(3, -1);  // 3 x [batch, tokens, dim], views of one tensor
   rms_norm_(qkv[0], norm_q_, eps_);
   rms_norm_(qkv[1], norm_k_, eps_);
   const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}); };
-  const at::Tensor attended = attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary});
+  const at::Tensor attended =
+      attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary, sight});
   add_gated_(hidden, out_(attended.flatten(2)), modulation[2]);
 }
 

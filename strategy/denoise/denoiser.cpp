@@ -63,13 +63,24 @@ TokenGrid Denoiser::grid(int64_t frames) const {
 
 Pass Denoiser::pass(int64_t frames, int64_t first_position, std::optional<Range> tokens) const {
   const TokenGrid window = grid(frames);
-  RotaryTable rotary = transformer_.rotary().table(window, first_position, device());
+  RotaryTable rotary = transformer_.rotary().table(window, first_position, device(), request_.riflex);
   if (tokens) rotary = rotary.cut(tokens->begin, tokens->end);
   return {window, tokens, rotary, {}};
 }
 
 TimeConditioning Denoiser::time(int64_t step) const {
-  return transformer_.time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
+  TimeConditioning time = transformer_.time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
+  time.sight = sight(step);
+  return time;
+}
+
+// Null if all is seen: a short video goes the way of dense attention.
+std::shared_ptr<const FrameSight> Denoiser::sight(int64_t step) const {
+  if (!request_.sparse_attention) return nullptr;
+  const TokenGrid video = grid(request_.latent_frames);
+  auto seen =
+      std::make_shared<FrameSight>(lvsa_frames(video.frames, *request_.sparse_attention, step), video.frame_tokens());
+  return seen->pairs() < video.frames * video.frames ? seen : nullptr;
 }
 
 TimeConditioning Denoiser::time(const std::vector<int64_t>& steps) const {

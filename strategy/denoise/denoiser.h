@@ -42,7 +42,7 @@ class Denoiser {
   /// With `tokens`, only those of the window's tokens.
   Pass pass(int64_t frames, int64_t first_position = 0, std::optional<Range> tokens = {}) const;
   TokenGrid grid(int64_t frames) const;
-  /// One noise level for the whole window: that of a step of the schedule.
+  /// One noise level for the whole window: that of a step of the schedule; with sparse attention, what is seen in it.
   TimeConditioning time(int64_t step) const;
   /// One for each of its latent frames.
   TimeConditioning time(const std::vector<int64_t>& steps) const;
@@ -68,6 +68,8 @@ class Denoiser {
   at::Tensor guide(const at::Tensor& halves) const;
 
  private:
+  std::shared_ptr<const FrameSight> sight(int64_t step) const;
+
   const Request& request_;
   const Transformer& transformer_;
   Schedule schedule_;

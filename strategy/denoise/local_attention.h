@@ -5,7 +5,8 @@
 
 namespace dualparal {
 
-/// Self-attention over exactly the tokens that this rank processes.
+/// Self-attention over exactly the tokens that this rank processes, or, of a whole video, over the frames that are
+/// seen.
 class LocalAttention final : public SelfAttention {
  public:
   at::Tensor attend(const AttentionInput& input) override;

@@ -4,7 +4,11 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
+#include "model/ops/rotary.h"
 #include "model/sampling/sampler.h"
+#include "strategy/denoise/lvsa.h"
 
 namespace dualparal {
 
@@ -24,6 +28,9 @@ struct Request {
 
   uint64_t seed = 0;
   at::Tensor initial_noise;  ///< [1, channels, frames, h, w] fp32, or undefined: noise comes from the seed
+
+  std::optional<Lvsa> sparse_attention = {};  ///< whole-sequence strategies only
+  RotaryScaling riflex = {};                  ///< whole-sequence strategies only
 
   bool guided() const { return guidance_scale > 1.0; }
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ops/rotary.h"
 
+#include <cmath>
+
 #include "model/ops/ops.h"
 #include "tests/testing.h"
 
@@ -65,6 +67,54 @@ BOOST_AUTO_TEST_CASE(a_later_window_continues_the_table) {
   const RotaryTable cut = all.cut(3 * whole.frame_tokens(), whole.tokens());
   BOOST_TEST(identical(tail.cos, cut.cos));
   BOOST_TEST(identical(tail.sin, cut.sin));
+}
+
+// Angles of a position's temporal pairs, from the formula: 10000^(-2(j-1)/n) a frame, the k-th 0.9 * 2 pi / L_test.
+std::vector<double> temporal_angles(int64_t channels, double position, int64_t k, double length) {
+  std::vector<double> angles;
+  for (int64_t j = 1; j <= channels / 2; ++j) {
+    const double usual = std::pow(10000.0, -2.0 * double(j - 1) / double(channels));
+    angles.push_back(position * (j == k ? 0.9 * 2 * M_PI / length : usual));
+  }
+  return angles;
+}
+
+BOOST_AUTO_TEST_CASE(riflex_lowers_one_temporal_frequency) {
+  const TokenGrid grid{65, 2, 3};
+  const RotaryEmbedding rotary(128, 1024);  // 44 temporal channels
+  const RotaryTable usual = rotary.table(grid, 0, at::kCPU);
+  for (const int64_t k : {4, 6}) {
+    const RotaryTable scaled = rotary.table(grid, 0, at::kCPU, {k, 65});
+    for (const int64_t frame : {0, 1, 33, 64}) {
+      const auto angles = temporal_angles(44, double(frame), k, 65);
+      for (int64_t j = 0; j < 22; ++j) {
+        BOOST_TEST(std::abs(scaled.cos[frame * 6 + 5][j].item<double>() - std::cos(angles[j])) < 1e-6);
+        BOOST_TEST(std::abs(scaled.sin[frame * 6 + 5][j].item<double>() - std::sin(angles[j])) < 1e-6);
+      }
+    }
+    BOOST_TEST(identical(scaled.cos.slice(1, 22), usual.cos.slice(1, 22)));  // rows and columns
+    BOOST_TEST(identical(scaled.sin.slice(1, 22), usual.sin.slice(1, 22)));
+    BOOST_TEST(!identical(scaled.cos, usual.cos));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(riflex_never_raises_a_frequency) {
+  const TokenGrid grid{33, 1, 2};
+  const RotaryEmbedding rotary(128, 1024);
+  const RotaryTable usual = rotary.table(grid, 0, at::kCPU);
+  BOOST_TEST(identical(rotary.table(grid, 0, at::kCPU, {6, 33}).cos, usual.cos));  // 51 frames is its period
+  BOOST_TEST(!identical(rotary.table(grid, 0, at::kCPU, {4, 33}).cos, usual.cos));
+  BOOST_TEST(identical(rotary.table(grid, 0, at::kCPU, {0, 33}).cos, usual.cos));
+  expect_error({"frequency 23", "22 temporal"}, [&] { rotary.table(grid, 0, at::kCPU, {23, 33}); });
+}
+
+BOOST_AUTO_TEST_CASE(riflex_takes_the_frequency_that_bounds_the_length_trained_on) {
+  BOOST_TEST(riflex_index(128, 21) == 4);  // Wan: periods 6.3, 9.5, 14.5, 22.1, 33.5, 51.0
+  BOOST_TEST(riflex_index(128, 22) == 4);
+  BOOST_TEST(riflex_index(128, 23) == 5);
+  BOOST_TEST(riflex_index(32, 9) == 2);  // the embedded model: 6.3, 29.2
+  BOOST_TEST(riflex_index(32, 1000000) == 0);
+  BOOST_TEST(temporal_frequencies(128) == 22);
 }
 
 BOOST_AUTO_TEST_CASE(positions_past_the_models_are_refused) {

@@ -4,6 +4,7 @@
 //
 // PART         tensors of INPUTS (metadata)                                   tensors of OUTPUTS
 // transformer  hidden_states, timestep [groups], encoder_hidden_states         sample
+//              (loras: JSON list, each as --lora takes it)
 // vae_encode   video                                                          latents (normalised mean)
 // vae_decode   latents (normalised)                                           video
 // text         (prompts: JSON list)                                           ids.N, embeds.N
@@ -43,7 +44,10 @@ struct Probe {
 
   void transformer() {
     const auto config = read_transformer_config(model_dir / "transformer" / "config.json");
-    const auto weights = checkpoint_weights(Checkpoint(model_dir / "transformer"), placement);
+    std::vector<LoraSpec> loras;
+    if (const auto given = inputs->metadata().find("loras"); given != inputs->metadata().end())
+      for (const auto& text : nlohmann::json::parse(given->second)) loras.push_back(parse_lora(text));
+    const auto weights = with_loras(checkpoint_weights(Checkpoint(model_dir / "transformer"), placement), loras);
     const Transformer model(config, *weights, {{0, config.num_layers}, true, true});
     const at::Tensor latents = input("hidden_states");
     const TokenGrid grid = model.grid(latents.sizes());

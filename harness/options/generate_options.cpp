@@ -14,6 +14,7 @@
 #include "model/checkpoint/config_reader.h"
 #include "model/sampling/sampler.h"
 #include "model/wan/config.h"
+#include "model/wan/lora.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -94,6 +95,11 @@ struct FlagGroup {
 void add_flags(const FlagGroup& in, ModelOptions& o) {
   in.option("--model", o.dir, "checkpoint folder in Hugging Face diffusers layout [the embedded model]");
   in.flag("--random-weights", o.random_weights, "random weights: a folder with the config.json files is enough");
+  in.option(
+        "--lora", o.loras,
+        "[high=|low=]FILE[:scale], repeatable: LoRA (safetensors) merged into the transformer's weights; high, low: "
+        "into one of two experts")
+      ->allow_extra_args(false);
   in.option("--dtype", o.dtype, "fp32, bf16 or fp16: transformer and text encoder")->capture_default_str();
   in.option("--vae-dtype", o.vae_dtype, "fp32, bf16 or fp16: VAE")->capture_default_str();
   in.option("--device", o.device, "cpu, cuda or cuda:K")->capture_default_str();
@@ -258,11 +264,31 @@ void resolve_generate_options(GenerateOptions& o) {
               "--overlap-decoding: {} finishes all latents at once; nothing can be decoded before", o.run.strategy);
 }
 
+namespace {
+
+nlohmann::ordered_json loras_json(const ModelOptions& model) {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& text : model.loras) {
+    const LoraSpec lora = parse_lora(text);
+    list.push_back({{"file", lora.file.string()}, {"scale", lora.scale}, {"expert", lora.expert}});
+  }
+  return list;
+}
+
+}  // namespace
+
+WanModel open_model(const ModelOptions& options) {
+  std::vector<LoraSpec> loras;
+  for (const auto& text : options.loras) loras.push_back(parse_lora(text));
+  return {options.dir, options.random_weights, loras};
+}
+
 nlohmann::ordered_json to_json(const GenerateOptions& o) {
   // The project's own models by their place in it: the same on every machine.
   const auto inside = fs::path(o.model.dir).lexically_proximate(data_dir());
   return {{"model", *inside.begin() == ".." ? o.model.dir : inside.string()},
           {"random_weights", o.model.random_weights},
+          {"lora", loras_json(o.model)},
           {"strategy", o.run.strategy},
           {"strategy_options", o.run.strategy_options},
           {"nproc", o.run.nproc},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "model/wan/wan_model.h"
 #include "strategy/options.h"
 
 namespace CLI {
@@ -18,7 +19,8 @@ namespace dualparal {
 struct ModelOptions {
   std::string dir;  ///< checkpoint folder; empty: the embedded model
   bool random_weights = false;
-  std::string dtype = "fp32";  ///< of transformer and text encoder
+  std::vector<std::string> loras = {};  ///< [high=|low=]FILE[:scale], in the order in which they are merged
+  std::string dtype = "fp32";           ///< of transformer and text encoder
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
@@ -89,6 +91,9 @@ void add_generate_options(CLI::App& app, GenerateOptions& options);
 
 /// Fills in what was left open from the model's folder; UsageError for values that cannot be.
 void resolve_generate_options(GenerateOptions& options);
+
+/// The model that they name.
+WanModel open_model(const ModelOptions& options);
 
 /// The resolved values, for the result line.
 nlohmann::ordered_json to_json(const GenerateOptions& options);

@@ -56,7 +56,7 @@ ResultLine emulate(const GenerateOptions& options) {
   const at::Device device = compute_device(options);
   if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
   const Stopwatch total;
-  const WanModel model(options.model.dir, options.model.random_weights);
+  const WanModel model = open_model(options.model);
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);

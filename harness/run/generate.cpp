@@ -64,7 +64,9 @@ int64_t world_size_of(const GenerateOptions& options, const std::optional<RankEn
 
 // Before any rank is started: an impossible plan is refused once, a folder that cannot be made too.
 void check_possible(const GenerateOptions& options, int64_t world_size) {
-  const WanModel model(options.model.dir, options.model.random_weights);
+  const WanModel model = open_model(options.model);
+  // A LoRA that does not fit is refused once, too.
+  if (!options.model.loras.empty()) model.load_transformer({at::kMeta, at::kFloat}, model.whole());
   const Request request = make_request(options, model);
   find_strategy(options.run.strategy)
       .make(options.run.strategy_options)

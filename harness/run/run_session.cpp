@@ -23,7 +23,7 @@ RunSession::RunSession(const GenerateOptions& options, Recorder& recorder, RankG
       group_(group),
       device_(device),
       placement_{device, parse_dtype(options.model.dtype)},
-      model_(options.model.dir, options.model.random_weights),
+      model_(open_model(options.model)),
       strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
 
 std::optional<ResultLine> RunSession::run() {

@@ -13,9 +13,9 @@ namespace fs = std::filesystem;
 namespace {
 
 // What decides, with the noise, which video `single` makes.
-constexpr const char* kVideoFlags[] = {"model",      "random-weights", "prompt", "negative-prompt", "prompt-embeds",
-                                       "frames",     "height",         "width",  "steps",           "guidance-scale",
-                                       "flow-shift", "sampler",        "seed",   "dtype",           "device"};
+constexpr const char* kVideoFlags[] = {
+    "model", "random-weights", "prompt",     "negative-prompt", "prompt-embeds", "frames", "height", "width",
+    "steps", "guidance-scale", "flow-shift", "sampler",         "seed",          "dtype",  "device", "lora"};
 
 void append(std::vector<std::string>& arguments, const Flags& flags, const std::string& name) {
   const auto found = flags.find(name);

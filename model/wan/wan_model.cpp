@@ -13,8 +13,8 @@ constexpr uint64_t kRandomSeed = 0;  // of random weights: the same in every pro
 
 }  // namespace
 
-WanModel::WanModel(std::filesystem::path dir, bool random_weights)
-    : dir_(std::move(dir)), random_weights_(random_weights) {
+WanModel::WanModel(std::filesystem::path dir, bool random_weights, std::vector<LoraSpec> loras)
+    : dir_(std::move(dir)), random_weights_(random_weights), loras_(std::move(loras)) {
   check_model_index(dir_);
   transformer_ = read_transformer_config(dir_ / "transformer" / "config.json");
   vae_ = read_vae_config(dir_ / "vae" / "config.json");
@@ -25,6 +25,9 @@ WanModel::WanModel(std::filesystem::path dir, bool random_weights)
   check(text_encoder_.d_model == transformer_.text_dim,
         "{}: the text encoder gives {} numbers per token, the transformer takes {}", dir_.string(),
         text_encoder_.d_model, transformer_.text_dim);
+  for (const LoraSpec& lora : loras_)
+    check_usage(lora.expert.empty(), "--lora {}={}: {} has one transformer, not two experts", lora.expert,
+                lora.file.string(), dir_.string());
 }
 
 std::string WanModel::name() const {
@@ -40,7 +43,7 @@ std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placeme
 
 std::unique_ptr<Transformer> WanModel::load_transformer(Placement placement, TransformerParts parts) const {
   const NvtxRange range("load transformer");
-  return std::make_unique<Transformer>(transformer_, *weights("transformer", placement), parts);
+  return std::make_unique<Transformer>(transformer_, *with_loras(weights("transformer", placement), loras_), parts);
 }
 
 std::unique_ptr<Vae> WanModel::load_vae(Placement placement, Vae::Parts parts) const {

@@ -8,6 +8,7 @@
 
 #include "model/sampling/scheduler_config.h"
 #include "model/wan/config.h"
+#include "model/wan/lora.h"
 #include "model/wan/text_encoder.h"
 #include "model/wan/tokenizer.h"
 #include "model/wan/transformer.h"
@@ -24,8 +25,9 @@ struct PromptEmbeds {
 class WanModel {
  public:
   /// Reads and checks model_index.json and every configuration; no weights.
-  /// With random_weights, a folder with the configurations alone is enough.
-  WanModel(std::filesystem::path dir, bool random_weights);
+  /// With random_weights, a folder with the configurations alone is enough. loras: merged into the transformer's
+  /// weights.
+  WanModel(std::filesystem::path dir, bool random_weights, std::vector<LoraSpec> loras = {});
 
   const std::filesystem::path& dir() const { return dir_; }
   std::string name() const;
@@ -53,6 +55,7 @@ class WanModel {
 
   std::filesystem::path dir_;
   bool random_weights_;
+  std::vector<LoraSpec> loras_;
   TransformerConfig transformer_;
   VaeConfig vae_;
   TextEncoderConfig text_encoder_;

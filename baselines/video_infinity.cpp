@@ -64,7 +64,7 @@ class VideoInfinity final : public Strategy {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise(own);
-    Pass pass = denoiser.pass(own.size(), own.begin);
+    Pass pass = denoiser.pass(own, own.begin);
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights_of(clips, context.request.latent_frames),
                                  pass.grid.frame_tokens());

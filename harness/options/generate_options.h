@@ -6,7 +6,6 @@
 #include <string>
 
 #include "base/json.h"
-#include "model/wan/wan_model.h"
 #include "strategy/options.h"
 
 namespace CLI {
@@ -50,13 +49,16 @@ struct RunOptions {
 // own values.
 struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
-  std::string prompt_embeds;  ///< safetensors file, instead of the prompts
+  std::string prompt_embeds;                ///< safetensors file, instead of the prompts
+  std::string image = {}, last_image = {};  ///< PNG or JPEG, for models that make videos from an image
+  std::string image_embeds = {};            ///< safetensors file, instead of the images
   std::optional<int64_t> frames, height, width, fps;
 };
 
 struct SamplingOptions {
   std::optional<int64_t> steps;
   std::optional<double> guidance_scale, flow_shift;
+  std::optional<double> guidance_scale_2 = {};  ///< of the second of two experts; empty: guidance_scale
   std::string sampler;
   uint64_t seed = 0;
   std::string initial_noise;  ///< safetensors file, instead of the seed
@@ -65,7 +67,7 @@ struct SamplingOptions {
 struct OutputOptions {
   std::string video;        ///< mp4
   std::string save_frames;  ///< folder for PNG files
-  std::string save_latents, save_noise, save_prompt_embeds;
+  std::string save_latents, save_noise, save_prompt_embeds, save_image_embeds;
   std::string reference_latents;
   bool no_decode = false;
   bool overlap_decoding = false;
@@ -91,9 +93,6 @@ void add_generate_options(CLI::App& app, GenerateOptions& options);
 
 /// Fills in what was left open from the model's folder; UsageError for values that cannot be.
 void resolve_generate_options(GenerateOptions& options);
-
-/// The model that they name.
-WanModel open_model(const ModelOptions& options);
 
 /// The resolved values, for the result line.
 nlohmann::ordered_json to_json(const GenerateOptions& options);

@@ -31,6 +31,9 @@ class Fifo final : public Strategy {
   StrategyPlan plan(const Workload& work) const override {
     check_usage(work.config.patch_size[0] == 1, "fifo needs a model whose patches are one latent frame long, not {}",
                 work.config.patch_size[0]);
+    check_usage(!work.from_image,
+                "fifo cannot make a video from an image: its queue is filled with copies of the first frame, which the "
+                "image is, and holds frames beyond the video's end");
     const FrameQueue queue(work.steps, options_.window_frames, options_.lookahead);
     const auto frame = work.prediction_bytes(static_cast<double>(work.frame_tokens));
     const auto iterations = static_cast<double>(queue.iterations(work.latent_frames));

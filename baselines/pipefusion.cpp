@@ -80,6 +80,10 @@ class PipeFusion final : public Strategy {
   StrategyPlan plan(const Workload& work) const override {
     check_usage(work.config.patch_size[0] == 1,
                 "pipefusion needs a model whose patches are one latent frame long, not {}", work.config.patch_size[0]);
+    check_usage(
+        work.experts == 1,
+        "pipefusion cannot run a model of two experts: where the second takes over, the features kept of the step "
+        "before are the first one's");
     const auto tokens = static_cast<double>(work.tokens), all = static_cast<double>(work.steps) * tokens;
     std::vector<int64_t> needs, lengths;
     for (const Turn& turn : turns(work.steps, work.latent_frames)) {
@@ -142,7 +146,7 @@ class PipeFusion final : public Strategy {
     std::vector<StageJob> jobs;
     for (const Turn& turn : order) {
       const Range frames = frames_of(turn, split);
-      jobs.push_back({turn.patches.begin, turn.step, frames.size(), 0, frames.size(), frames.begin});
+      jobs.push_back({turn.patches.begin, turn.step, frames.size(), 0, frames.size(), frames.begin, frames.begin});
     }
     return jobs;
   }

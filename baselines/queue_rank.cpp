@@ -66,7 +66,7 @@ at::Tensor QueueRank::opening_frames() const {
   if (longer.initial_noise.defined() && longer.initial_noise.size(2) < queue_.window)
     longer.initial_noise = at::Tensor();
   return denoise_alone(denoiser_, frame_noise(longer, 0, queue_.window).to(denoiser_.device()),
-                       denoiser_.pass(queue_.window), context_.recorder,
+                       denoiser_.pass({0, queue_.window}), context_.recorder,
                        {.block = -1, .frames = {0, queue_.window - 1}});
 }
 
@@ -91,7 +91,7 @@ void QueueRank::make_passes(const std::vector<QueueWindow>& windows) {
   std::map<int64_t, Pass> by_frames;
   for (const QueueWindow& window : windows) {
     const int64_t frames = window.input.size();
-    if (!by_frames.contains(frames)) by_frames.emplace(frames, denoiser_.pass(frames));
+    if (!by_frames.contains(frames)) by_frames.emplace(frames, denoiser_.pass({0, frames}));
     Pass pass = by_frames.at(frames);
     std::vector<int64_t> steps;
     for (int64_t slot = window.input.begin; slot < window.input.end; ++slot) steps.push_back(queue_.step_of(slot));

@@ -85,7 +85,7 @@ class SequenceParallel final : public Strategy {
     check(held.back().size() > 0, "{} tokens cannot be split over {} ranks", tokens, held.size());
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise({0, frames});
-    Pass pass = denoiser.pass(frames, 0, held[group.own]);
+    Pass pass = denoiser.pass({0, frames}, 0, held[group.own]);
     Exchange exchange(context.comm, context.recorder);
     SequenceAttention attention(exchange, group, held);
     for (int64_t step = 0; step < denoiser.steps(); ++step) {
@@ -103,7 +103,7 @@ class SequenceParallel final : public Strategy {
       at::Tensor patches = predictions.size() == 1 ? predictions[0] : at::cat(predictions);
       exchange.begin(label);
       if (halves) patches = exchange_halves(exchange, patches, half);
-      const at::Tensor prediction = gather_tokens(exchange, group, denoiser.guide(patches), held);
+      const at::Tensor prediction = gather_tokens(exchange, group, denoiser.guide(pass, patches), held);
       latents = sampler->step(denoiser.unpatchify(pass, prediction), latents);
       context.progress(step + 1, denoiser.steps());
     }

@@ -27,7 +27,7 @@ class Single final : public Strategy {
     const int64_t frames = context.request.latent_frames;
     const auto report = [&](int64_t done) { context.progress(done, denoiser.steps()); };
     context.sink.push(
-        denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass(frames), context.recorder, {}, report));
+        denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass({0, frames}), context.recorder, {}, report));
   }
 
  private:

@@ -72,7 +72,7 @@ class VideoInfinity final : public Strategy {
     at::Tensor latents = denoiser.noise(own);
     const auto sights = sights_of(clips, context.request.latent_frames);
     const bool local = options_.positions == Positions::kLocal;
-    Pass pass = denoiser.pass(own.size(), local ? place_of(own.begin, sights[rank], own) : own.begin);
+    Pass pass = denoiser.pass(own, local ? place_of(own.begin, sights[rank], own) : own.begin);
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights, pass.grid.frame_tokens());
     if (local)

@@ -57,7 +57,7 @@ at::Tensor WindowRank::predict(int64_t step) {
   exchange_.begin(label(step));
   std::vector<Arriving> arriving = receive();
   at::Tensor sum = at::zeros_like(latents_);
-  const TimeConditioning time = denoiser_.time(step);
+  const NoiseLevel time = denoiser_.time(step);
   for (int64_t w = own_.windows.begin; w < own_.windows.end; ++w) predict_window(w, step, time, sum);
   send(sum);
   for (Arriving& one : arriving) frames_of(sum, one.frames).add_(one.message.take());
@@ -65,13 +65,14 @@ at::Tensor WindowRank::predict(int64_t step) {
   return sum;
 }
 
-void WindowRank::predict_window(int64_t window, int64_t step, const TimeConditioning& time, at::Tensor& sum) {
+void WindowRank::predict_window(int64_t window, int64_t step, const NoiseLevel& time, at::Tensor& sum) {
   const Range frames = windows_[window];
   WorkLabel work{.block = window, .step = step, .frames = {frames.begin, frames.end - 1}};
   work.last_layer = context_.transformer.config().num_layers - 1;
   const auto span = context_.recorder.compute(work);
   const int64_t before = frames.begin > 0 ? options_.seen_before() : 0;
   Pass pass = pass_of(before + frames.size());
+  pass.frames = {frames.begin - before, frames.end};
   pass.time = time;
   const at::Tensor prediction =
       denoiser_.predict(pass, frames_of(latents_, {frames.begin - before, frames.end}), attention_);
@@ -80,7 +81,7 @@ void WindowRank::predict_window(int64_t window, int64_t step, const TimeConditio
 
 const Pass& WindowRank::pass_of(int64_t frames) {
   auto found = passes_.find(frames);
-  if (found == passes_.end()) found = passes_.emplace(frames, denoiser_.pass(frames)).first;
+  if (found == passes_.end()) found = passes_.emplace(frames, denoiser_.pass({0, frames})).first;
   return found->second;
 }
 

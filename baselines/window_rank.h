@@ -43,7 +43,7 @@ class WindowRank {
   };
 
   at::Tensor predict(int64_t step);
-  void predict_window(int64_t window, int64_t step, const TimeConditioning& time, at::Tensor& sum);
+  void predict_window(int64_t window, int64_t step, const NoiseLevel& time, at::Tensor& sum);
   std::vector<Arriving> receive();
   void send(const at::Tensor& sum);
   void collect();

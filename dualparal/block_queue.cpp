@@ -22,7 +22,7 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
     const int64_t seen = std::min(options.context_frames, blocks[entry.block - 1].frames());
     (options.previous_cached() ? window.previous_cached : window.previous) = seen;
   }
-  if (!options.feature_cache && has_next(blocks, entry))
+  if (options.sees_frames(entry.age) && has_next(blocks, entry))
     window.next = std::min(options.context_frames, blocks[entry.block + 1].frames());
   return window;
 }

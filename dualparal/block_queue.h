@@ -28,12 +28,33 @@ enum class WindowPosition {
   kAbsolute,  ///< the first frame of the video is 0
 };
 
+/// Where the step of a block and that of the block behind it are of different experts, whose features are of different
+/// kinds: what the block sees of the block behind, instead of features that the other expert made.
+enum class BoundaryCache {
+  kRecompute,  ///< its frames, recomputed in the block's own window at the block's own noise level
+  kNone,       ///< nothing
+  kMixed,      ///< the other expert's features all the same
+};
+
 /// What a block sees of its neighbours (docs/strategies.md).
 struct ContextOptions {
   int64_t context_frames = 0;  ///< of either side
   bool feature_cache = true;   ///< next block by cached keys and values; else by its frames, recomputed
   PreviousContext previous = PreviousContext::kSynchronous;
   WindowPosition position = WindowPosition::kLocal;
+  BoundaryCache boundary = BoundaryCache::kRecompute;
+  int64_t features_change_at = 0;  ///< this and later steps are another expert's; as many as there are: none is
+
+  /// Whether a block at this age and the block behind it, one step younger, are on different sides of the boundary.
+  bool crosses(int64_t age) const { return age == features_change_at; }
+  /// Whether a block at this age sees the features of the block behind.
+  bool sees_features(int64_t age) const {
+    return feature_cache && (!crosses(age) || boundary == BoundaryCache::kMixed);
+  }
+  /// Whether it sees its frames, recomputed.
+  bool sees_frames(int64_t age) const {
+    return !feature_cache || (crosses(age) && boundary == BoundaryCache::kRecompute);
+  }
 
   /// Whether a window waits for the last update of the block before.
   bool previous_updated() const { return context_frames > 0 && previous == PreviousContext::kSynchronous; }

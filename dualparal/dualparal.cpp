@@ -19,6 +19,7 @@ struct Options {
   bool feature_cache = true, noise_sharing = true;
   PreviousContext previous = PreviousContext::kSynchronous;
   WindowPosition position = WindowPosition::kLocal;
+  BoundaryCache boundary = BoundaryCache::kRecompute;
   GuidanceHalves halves = GuidanceHalves::kBatched;
 
   void declare(OptionSet& set) {
@@ -38,6 +39,11 @@ struct Options {
                                {{"local", WindowPosition::kLocal},
                                 {"shifted", WindowPosition::kShifted},
                                 {"absolute", WindowPosition::kAbsolute}});
+    set.choice<BoundaryCache>(
+        "boundary-cache", boundary,
+        "block behind that is still the other expert's (models of two experts): its frames "
+        "recomputed, none, or features of the other expert",
+        {{"recompute", BoundaryCache::kRecompute}, {"none", BoundaryCache::kNone}, {"mixed", BoundaryCache::kMixed}});
     declare_micro_batches(set, halves);
   }
 };
@@ -45,7 +51,12 @@ struct Options {
 class DualParal final : public Strategy {
  public:
   explicit DualParal(const Options& options)
-      : options_(options), context_{options.context_frames, options.feature_cache, options.previous, options.position} {
+      : options_(options),
+        context_{.context_frames = options.context_frames,
+                 .feature_cache = options.feature_cache,
+                 .previous = options.previous,
+                 .position = options.position,
+                 .boundary = options.boundary} {
     check_usage(options.context_frames <= options.block_frames,
                 "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
                 options.context_frames, options.block_frames);
@@ -53,6 +64,7 @@ class DualParal final : public Strategy {
 
   StrategyPlan plan(const Workload& work) const override {
     const auto all = blocks(work.latent_frames);
+    const ContextOptions context = context_of(work.features_change_at);
     const auto count = static_cast<int64_t>(all.size());
     check_usage(
         context_.position != WindowPosition::kAbsolute || work.latent_frames <= work.config.rope_max_seq_len,
@@ -60,13 +72,13 @@ class DualParal final : public Strategy {
         work.latent_frames, work.config.rope_max_seq_len);
     // With matched_kv, the last frames of as many blocks as the queue holds.
     const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
-    const int64_t cached = context_.feature_cache ? context_.context_frames : 0;
     int64_t hops = 0, back = 0, seen = 0;  // in frames
     std::vector<int64_t> needs;
     for (const QueueEntry& entry : make_queue(count, work.steps)) {
-      const Window window = window_of(all, entry, context_);
+      const Window window = window_of(all, entry, context);
       hops += window.frames();
       back += window.own;
+      const int64_t cached = context.sees_features(entry.age) ? context.context_frames : 0;
       seen = std::max(seen, window.frames() + cached + kept);
       needs.push_back(needed_position(count, work.steps, entry, context_.previous_updated()));
     }
@@ -89,11 +101,12 @@ class DualParal final : public Strategy {
   void denoise(const DenoiseContext& context) override {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const std::vector<Block> all = blocks(context.request.latent_frames);
+    const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
-    PipelineStage stage(denoiser, context.comm, context.recorder, jobs_of(all, order));
+    PipelineStage stage(denoiser, context.comm, context.recorder, jobs_of(all, order, sees));
     BlockQueue queue(
-        all, context_, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
+        all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());
     std::deque<FeatureCache> caches;  // by micro-batch
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
@@ -107,7 +120,7 @@ class DualParal final : public Strategy {
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, stage.jobs()[position], entry, all));
+        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position], entry, all));
       }
       at::Tensor window;
       if (stage.first()) {
@@ -130,29 +143,37 @@ class DualParal final : public Strategy {
     return {request, options_.block_frames, options_.context_frames, options_.noise_sharing};
   }
 
-  std::vector<StageJob> jobs_of(const std::vector<Block>& all, const std::vector<QueueEntry>& order) const {
+  ContextOptions context_of(int64_t features_change_at) const {
+    ContextOptions context = context_;
+    context.features_change_at = features_change_at;
+    return context;
+  }
+
+  static std::vector<StageJob> jobs_of(const std::vector<Block>& all, const std::vector<QueueEntry>& order,
+                                       const ContextOptions& sees) {
     std::vector<StageJob> jobs;
     for (const QueueEntry& entry : order) {
-      const Window window = window_of(all, entry, context_);
+      const Window window = window_of(all, entry, sees);
       jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own,
-                      position_offset(all, entry, context_) + window.previous_cached});
+                      position_offset(all, entry, sees) + window.previous_cached,
+                      all[entry.block].begin - window.previous});
     }
     return jobs;
   }
 
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
-  FeatureCache::Job cache_job(const Denoiser& denoiser, const StageJob& job, const QueueEntry& entry,
-                              const std::vector<Block>& all) const {
+  FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
+                              const QueueEntry& entry, const std::vector<Block>& all) const {
     const bool last_block = entry.block + 1 == static_cast<int64_t>(all.size());
-    const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps();
+    const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
-    const int64_t offset = position_offset(all, entry, context_);
+    const int64_t offset = position_offset(all, entry, sees);
     FeatureCache::Job next{.grid = denoiser.grid(job.frames),
                            .block = entry.block,
                            .first_position = job.first_position - offset,
                            .offset = offset};
-    if (context_.feature_cache && followed) next.head = {job.keep_begin, job.keep_begin + kept};
+    if (followed) next.head = {job.keep_begin, job.keep_begin + kept};
     if (context_.previous_cached() && !last_block) next.tail = {job.keep_end - kept, job.keep_end};
     return next;
   }

@@ -7,9 +7,9 @@ namespace dualparal {
 
 double Workload::weights_bytes(int64_t held_layers) const {
   const int64_t dim = config.dim();
-  const int64_t layer = dim * (8 * dim + 2 * config.ffn_dim);
+  const int64_t layer = dim * (8 * dim + 2 * config.ffn_dim + 2 * config.added_kv_proj_dim);
   const int64_t time_and_text = dim * (config.freq_dim + 8 * dim + config.text_dim);  // which every rank holds
-  return static_cast<double>((held_layers * layer + time_and_text) * element_bytes);
+  return static_cast<double>(experts * (held_layers * layer + time_and_text) * element_bytes);
 }
 
 Workload workload(const Request& request, const TransformerConfig& config, int64_t element_bytes, int64_t world_size) {
@@ -23,6 +23,10 @@ Workload workload(const Request& request, const TransformerConfig& config, int64
   work.frame_tokens = (request.latent_height / patch[1]) * (request.latent_width / patch[2]);
   work.tokens = request.latent_frames / patch[0] * work.frame_tokens;
   work.element_bytes = element_bytes;
+  work.experts = request.experts();
+  work.features_change_at =
+      second_expert_from(request, make_schedule(request.sampler, request.scheduler, request.num_inference_steps));
+  work.from_image = config.condition_channels() > 0;
   work.patch_channels = config.out_channels * patch[0] * patch[1] * patch[2];
   return work;
 }

@@ -25,6 +25,10 @@ struct Workload {
   int64_t tokens = 0;          ///< of the whole video
   int64_t element_bytes = 4;   ///< of hidden states, keys and values
   int64_t patch_channels = 0;  ///< numbers in a token's prediction
+  int64_t experts = 1;         ///< transformers, of which each rank holds its layers
+  /// Features of this and later steps are of another kind than those of earlier ones: another expert's.
+  int64_t features_change_at = 0;
+  bool from_image = false;  ///< frames of the video are conditioned on an image at their places
 
   bool guided() const { return batch > 1; }
   /// Hidden states of so many tokens, all guidance halves.

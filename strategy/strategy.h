@@ -10,7 +10,7 @@
 
 #include "comm/communicator.h"
 #include "comm/recorder.h"
-#include "model/wan/transformer.h"
+#include "strategy/denoise/experts.h"
 #include "strategy/denoise/latents_sink.h"
 #include "strategy/denoise/request.h"
 #include "strategy/options.h"
@@ -20,11 +20,11 @@ namespace dualparal {
 
 /// What a strategy is given to denoise with.
 struct DenoiseContext {
-  const Request& request;          ///< what is to be generated
-  const Transformer& transformer;  ///< holds the parts of this rank's plan
-  Communicator& comm;              ///< with the other ranks
-  Recorder& recorder;              ///< notes what this rank does
-  LatentsSink& sink;               ///< takes finished latents, in frame order, from the rank that finishes them
+  const Request& request;  ///< what is to be generated
+  Experts transformer;     ///< the parts of this rank's plan
+  Communicator& comm;      ///< with the other ranks
+  Recorder& recorder;      ///< notes what this rank does
+  LatentsSink& sink;       ///< takes finished latents, in frame order, from the rank that finishes them
   /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
 };

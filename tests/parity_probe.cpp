@@ -4,6 +4,9 @@
 //
 // PART         tensors of INPUTS (metadata)                                   tensors of OUTPUTS
 // transformer  hidden_states, timestep [groups], encoder_hidden_states         sample
+//              (loras: JSON list, each as --lora takes it)
+//              (encoder_hidden_states_image)
+// images       first [height, width, 3] uint8, size [2] (the video's)          pixels, video_pixels, embeds
 // vae_encode   video                                                          latents (normalised mean)
 // vae_decode   latents (normalised)                                           video
 // text         (prompts: JSON list)                                           ids.N, embeds.N
@@ -43,14 +46,20 @@ struct Probe {
 
   void transformer() {
     const auto config = read_transformer_config(model_dir / "transformer" / "config.json");
-    const auto weights = checkpoint_weights(Checkpoint(model_dir / "transformer"), placement);
+    std::vector<LoraSpec> loras;
+    if (const auto given = inputs->metadata().find("loras"); given != inputs->metadata().end())
+      for (const auto& text : nlohmann::json::parse(given->second)) loras.push_back(parse_lora(text));
+    const auto weights = with_loras(checkpoint_weights(Checkpoint(model_dir / "transformer"), placement), loras);
     const Transformer model(config, *weights, {{0, config.num_layers}, true, true});
     const at::Tensor latents = input("hidden_states");
     const TokenGrid grid = model.grid(latents.sizes());
     LocalAttention attention;
     at::Tensor hidden = model.embed(latents);
+    at::Tensor image;
+    if (inputs->contains("encoder_hidden_states_image")) image = input("encoder_hidden_states_image");
     const TimeConditioning time = model.time_conditioning(input("timestep"));
-    model.forward_layers({0, config.num_layers}, hidden, time, model.text_context(input("encoder_hidden_states")),
+    model.forward_layers({0, config.num_layers}, hidden, time,
+                         model.text_context(input("encoder_hidden_states"), image),
                          model.rotary().table(grid, 0, placement.device), attention);
     outputs["sample"] = model.head(hidden, time, grid);
   }
@@ -61,6 +70,17 @@ struct Probe {
   }
   void vae_encode() { outputs["latents"] = vae(Vae::Parts::kBoth).encode(input("video")); }
   void vae_decode() { outputs["video"] = vae(Vae::Parts::kDecoder).decode(input("latents")); }
+
+  void images() {
+    const auto config = read_image_encoder_config(model_dir / "image_encoder" / "config.json");
+    const auto processor = read_image_processor_config(model_dir / "image_processor" / "preprocessor_config.json");
+    const auto weights = checkpoint_weights(Checkpoint(model_dir / "image_encoder"), placement);
+    const ImageEncoder encoder(config, *weights);
+    const at::Tensor first = input("first"), size = input("size");
+    const int64_t height = size[0].item<int64_t>(), width = size[1].item<int64_t>();
+    outputs = {{"pixels", encoder_pixels(first, processor)}, {"video_pixels", vae_pixels(first, height, width)}};
+    outputs["embeds"] = encoder.encode(outputs["pixels"]);
+  }
 
   void tokenize() {
     const Tokenizer tokenizer(model_dir / "tokenizer");
@@ -102,7 +122,8 @@ struct Probe {
 const std::map<std::string, void (Probe::*)()> kParts = {
     {"transformer", &Probe::transformer}, {"vae_encode", &Probe::vae_encode},
     {"vae_decode", &Probe::vae_decode},   {"text", &Probe::text},
-    {"tokenize", &Probe::tokenize},       {"sampler", &Probe::sampler}};
+    {"images", &Probe::images},           {"tokenize", &Probe::tokenize},
+    {"sampler", &Probe::sampler}};
 
 int run(int argc, char** argv) {
   CLI::App app("Runs one part of the model on a file of inputs");

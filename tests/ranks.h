@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <exception>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -29,6 +30,15 @@ inline Request ranks_request(int64_t latent_frames, int64_t steps = 4, double gu
   request.prompt_embeds = randn({1, 7, 24}, 1);
   request.negative_prompt_embeds = randn({1, 7, 24}, 2);
   request.seed = 5;
+  return request;
+}
+
+/// ... of a model of two experts, of which the second takes over about half way, with a guidance scale of its own.
+inline Request experts_request(int64_t latent_frames, int64_t steps = 4) {
+  Request request = ranks_request(latent_frames, steps);
+  const Schedule schedule = make_schedule(request.sampler, request.scheduler, steps);
+  request.boundary_timestep = schedule.timesteps[steps / 2 - 1];  // the last of the first expert
+  request.guidance_scale_2 = 1.5;
   return request;
 }
 
@@ -134,10 +144,16 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         LargeWeights weights(dtype);
         const StrategyPlan plan = strategy->plan(workload(request, config, 4, world_size));
         const Transformer transformer(config, weights, plan.parts.at(rank));
+        std::optional<Transformer> second;
+        if (request.experts() == 2) {
+          LargeWeights others = second_weights(dtype);
+          second.emplace(config, others, plan.parts.at(rank));
+        }
+        const Experts experts = second ? Experts(transformer, *second) : Experts(transformer);
         Recorder recorder(at::kCPU);
         CollectingSink none;
         comm->connect(plan.links());
-        strategy->denoise({request, transformer, *comm, recorder, rank == 0 ? sink : none});
+        strategy->denoise({request, experts, *comm, recorder, rank == 0 ? sink : none});
         comm->barrier();
         for (const Event& event : recorder.events())
           if (event.kind == Event::Kind::kSend) sent += event.bytes;

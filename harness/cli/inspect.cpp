@@ -26,45 +26,73 @@ std::string stored(const std::filesystem::path& part) {
   }
 }
 
+// The second line of a part: what it weighs, and what is stored of it.
+std::string size_of(const WeightSource& weights, const std::string& dtype, const std::filesystem::path& part) {
+  return fmt::format("              {:.2f} M parameters, {} in {}; {}\n",
+                     static_cast<double>(weights.parameters()) / 1e6, mib(weights.held_bytes()), dtype, stored(part));
+}
+
+std::string transformers(const WanModel& model, const std::string& dtype) {
+  const auto& t = model.transformer_config();
+  std::string out =
+      fmt::format("transformer   {} layers, {} heads x {}, ffn {}, text {}, patch {}\n", t.num_layers,
+                  t.num_attention_heads, t.attention_head_dim, t.ffn_dim, t.text_dim, fmt::join(t.patch_size, "x"));
+  if (model.from_image())
+    out += fmt::format("              from an image: {} channels in, {} out{}\n", t.in_channels, t.out_channels,
+                       model.needs_image_embeds()
+                           ? fmt::format(", cross-attention to {} tokens of {}", model.image_tokens(), t.image_dim)
+                           : "");
+  for (int64_t expert = 0; expert < model.experts(); ++expert) {
+    const auto weights = shapes_only(parse_dtype(dtype));
+    const Transformer whole(t, *weights, model.whole());
+    const char* name = expert == 0 ? "transformer" : "transformer_2";
+    if (model.experts() == 2)
+      out += fmt::format("{:14}expert for t {} {}\n", name, expert == 0 ? ">=" : "<", model.boundary_timestep());
+    out += size_of(*weights, dtype, model.dir() / name);
+  }
+  return out;
+}
+
+std::string other_parts(const WanModel& model, const std::string& dtype) {
+  const auto vae = shapes_only(parse_dtype(dtype)), text = shapes_only(parse_dtype(dtype));
+  const Vae autoencoder(model.vae_config(), *vae, Vae::Parts::kBoth);
+  const TextEncoder encoder(model.text_encoder_config(), *text);
+  const auto& v = model.vae_config();
+  std::string out =
+      fmt::format("vae           base {}, {} latent channels, stride {} x {} x {} (frames, height, width)\n",
+                  v.base_dim, v.z_dim, v.temporal_stride(), v.spatial_stride(), v.spatial_stride());
+  out += size_of(*vae, dtype, model.dir() / "vae");
+  const auto& e = model.text_encoder_config();
+  out += fmt::format("text_encoder  {} layers, d_model {}, {} heads, vocabulary {}\n", e.num_layers, e.d_model,
+                     e.num_heads, e.vocab_size);
+  out += size_of(*text, dtype, model.dir() / "text_encoder");
+  if (model.needs_image_embeds()) {
+    const auto images = shapes_only(parse_dtype(dtype));
+    const auto& i = model.image_encoder_config();
+    const ImageEncoder image_encoder(i, *images);
+    out += fmt::format("image_encoder {} layers, {} wide, {} heads, {} pixels, patch {}\n", i.num_hidden_layers,
+                       i.hidden_size, i.num_attention_heads, i.image_size, i.patch_size);
+    out += size_of(*images, dtype, model.dir() / "image_encoder");
+  }
+  const auto& s = model.scheduler_config();
+  return out + fmt::format("scheduler     {}, flow shift {}\n", s.class_name, s.flow_shift);
+}
+
 }  // namespace
 
-std::string inspect_checkpoint(const std::filesystem::path& model_dir, int64_t nproc, const std::string& dtype_text) {
-  const at::ScalarType dtype = parse_dtype(dtype_text);
+std::string inspect_checkpoint(const std::filesystem::path& model_dir, int64_t nproc, const std::string& dtype) {
   const WanModel model(model_dir, /*random_weights=*/true);
   const auto& t = model.transformer_config();
   check_usage(nproc >= 1 && nproc <= t.num_layers, "--nproc: expected 1 to {} (the model's layers), got {}",
               t.num_layers, nproc);
-
-  const auto whole = shapes_only(dtype), vae = shapes_only(dtype), text = shapes_only(dtype);
-  const Transformer transformer(t, *whole, model.whole());
-  const Vae autoencoder(model.vae_config(), *vae, Vae::Parts::kBoth);
-  const TextEncoder encoder(model.text_encoder_config(), *text);
-
   std::string out = fmt::format("{}\n", model_dir.string());
-  out += fmt::format("transformer   {} layers, {} heads x {}, ffn {}, text {}, patch {}\n", t.num_layers,
-                     t.num_attention_heads, t.attention_head_dim, t.ffn_dim, t.text_dim, fmt::join(t.patch_size, "x"));
-  out +=
-      fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(whole->parameters()) / 1e6,
-                  mib(whole->held_bytes()), dtype_text, stored(model_dir / "transformer"));
-  const auto& v = model.vae_config();
-  out += fmt::format("vae           base {}, {} latent channels, stride {} x {} x {} (frames, height, width)\n",
-                     v.base_dim, v.z_dim, v.temporal_stride(), v.spatial_stride(), v.spatial_stride());
-  out += fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(vae->parameters()) / 1e6,
-                     mib(vae->held_bytes()), dtype_text, stored(model_dir / "vae"));
-  const auto& e = model.text_encoder_config();
-  out += fmt::format("text_encoder  {} layers, d_model {}, {} heads, vocabulary {}\n", e.num_layers, e.d_model,
-                     e.num_heads, e.vocab_size);
-  out += fmt::format("              {:.2f} M parameters, {} in {}; {}\n", static_cast<double>(text->parameters()) / 1e6,
-                     mib(text->held_bytes()), dtype_text, stored(model_dir / "text_encoder"));
-  const auto& s = model.scheduler_config();
-  out += fmt::format("scheduler     {}, flow shift {}\n", s.class_name, s.flow_shift);
-
-  out += fmt::format("\nTransformer split over {} rank(s), the slowest rank as fast as can be, weights in {}:\n", nproc,
-                     dtype_text);
+  out += transformers(model, dtype) + other_parts(model, dtype);
+  out += fmt::format("\n{} split over {} rank(s), the slowest rank as fast as can be, weights in {}:\n",
+                     model.experts() == 2 ? "Both experts" : "Transformer", nproc, dtype);
   for (int64_t rank = 0; rank < nproc; ++rank) {
-    const auto share = shapes_only(dtype);
+    const auto share = shapes_only(parse_dtype(dtype));
     const TransformerParts parts = partition(t, nproc)[rank];
-    const Transformer part(t, *share, parts);
+    for (int64_t expert = 0; expert < model.experts(); ++expert) const Transformer part(t, *share, parts);
     out += fmt::format("  rank {}: layers {:>2}..{:<2} {:>9.2f} M parameters {:>12}\n", rank, parts.layers.begin,
                        parts.layers.end - 1, static_cast<double>(share->parameters()) / 1e6, mib(share->held_bytes()));
   }

@@ -33,6 +33,9 @@ at::Tensor to_uint8_frames(const at::Tensor& pixels);
 /// One PNG image. image: [height, width, 3] uint8 on the CPU.
 void write_png(const std::filesystem::path& path, const at::Tensor& image);
 
+/// One image, PNG or JPEG: [height, width, 3] uint8, without its transparency.
+at::Tensor read_image(const std::filesystem::path& path);
+
 /// All frames of a video file: [frames, height, width, 3] uint8. For tests and for scoring stored videos.
 at::Tensor read_video(const std::filesystem::path& path);
 

@@ -11,6 +11,7 @@
 #include "base/data_dir.h"
 #include "base/device.h"
 #include "comm/nccl_communicator.h"
+#include "harness/options/open_model.h"
 #include "harness/options/strategies.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/sampling/sampler.h"
@@ -44,6 +45,7 @@ std::map<std::string, std::string> all_strategy_options() {
 void apply_model_defaults(GenerateOptions& options) {
   int64_t frames = 81, height = 480, width = 832, fps = 16, steps = 50;
   double guidance = 5.0;
+  std::optional<double> guidance_2;
   std::optional<std::string> prompt;
   const fs::path file = fs::path(options.model.dir) / "generation_defaults.json";
   if (fs::exists(file)) {
@@ -54,6 +56,7 @@ void apply_model_defaults(GenerateOptions& options) {
     fps = reader.optional("fps", fps);
     steps = reader.optional("steps", steps);
     guidance = reader.optional("guidance_scale", guidance);
+    if (reader.has("guidance_scale_2")) guidance_2 = reader.required<double>("guidance_scale_2");
     if (reader.has("prompt")) prompt = reader.required<std::string>("prompt");
     reader.refuse_unknown();
   }
@@ -62,6 +65,9 @@ void apply_model_defaults(GenerateOptions& options) {
   if (!options.video.width) options.video.width = width;
   if (!options.video.fps) options.video.fps = fps;
   if (!options.sampling.steps) options.sampling.steps = steps;
+  // A scale that is given counts for both experts.
+  if (!options.sampling.guidance_scale_2 && !options.sampling.guidance_scale)
+    options.sampling.guidance_scale_2 = guidance_2;
   if (!options.sampling.guidance_scale) options.sampling.guidance_scale = guidance;
   if (!options.video.prompt && options.video.prompt_embeds.empty()) options.video.prompt = prompt;
   if (!options.video.negative_prompt) options.video.negative_prompt = "";
@@ -102,6 +108,11 @@ struct FlagGroup {
 void add_flags(const FlagGroup& in, ModelOptions& o) {
   in.option("--model", o.dir, "checkpoint folder in Hugging Face diffusers layout [the embedded model]");
   in.flag("--random-weights", o.random_weights, "random weights: a folder with the config.json files is enough");
+  in.option(
+        "--lora", o.loras,
+        "[high=|low=]FILE[:scale], repeatable: LoRA (safetensors) merged into the transformer's weights; high, low: "
+        "into one of two experts")
+      ->allow_extra_args(false);
   in.option("--dtype", o.dtype, "fp32, bf16 or fp16: transformer and text encoder")->capture_default_str();
   in.option("--vae-dtype", o.vae_dtype, "fp32, bf16 or fp16: VAE")->capture_default_str();
   in.option("--device", o.device, "cpu, cuda or cuda:K")->capture_default_str();
@@ -157,6 +168,11 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
   in.option("--negative-prompt", o.negative_prompt, "what to avoid [empty]");
   in.option("--prompt-embeds", o.prompt_embeds,
             "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
+  in.option("--image", o.image, "PNG or JPEG file, the video's first frame (models that make videos from an image)");
+  in.option("--last-image", o.last_image, "PNG or JPEG file, the video's last frame");
+  in.option("--image-embeds", o.image_embeds,
+            "instead of the images: safetensors with condition [1, mask and latent channels, latent frames, h, w] and, "
+            "where the model has an image encoder, image_embeds [1, tokens, image_dim]");
   in.option("--frames", o.frames,
             "video frames, any number from 1; as many latent frames are made as hold them (Wan 2.1: "
             "ceil((frames - 1) / 4) + 1) and the surplus is cut after decoding [from the model, else 81]");
@@ -168,6 +184,8 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
 void add_flags(const FlagGroup& in, SamplingOptions& o) {
   in.option("--steps", o.steps, "denoising steps [from the model, else 50]");
   in.option("--guidance-scale", o.guidance_scale, "classifier-free guidance; 1 or less: none [from the model, else 5]");
+  in.option("--guidance-scale-2", o.guidance_scale_2,
+            "of the second of two experts, at low noise [from the model, else --guidance-scale]");
   in.option("--flow-shift", o.flow_shift, "shift of the noise levels [from the checkpoint's scheduler]");
   in.option("--sampler", o.sampler, "unipc or euler [from the checkpoint's scheduler]");
   in.option("--seed", o.seed, "of the initial noise")->capture_default_str();
@@ -180,6 +198,7 @@ void add_flags(const FlagGroup& in, OutputOptions& o) {
   in.option("--save-latents", o.save_latents, "safetensors file for the final latents (fp32)");
   in.option("--save-noise", o.save_noise, "safetensors file for the initial noise");
   in.option("--save-prompt-embeds", o.save_prompt_embeds, "safetensors file for the prompt embeddings");
+  in.option("--save-image-embeds", o.save_image_embeds, "safetensors file for what --image-embeds reads");
   in.option("--reference-latents", o.reference_latents,
             "latents to compare with, as --save-latents writes them: psnr_db, ssim and latent_relative_error");
   in.flag("--no-decode", o.no_decode, "do not decode the latents");
@@ -235,6 +254,11 @@ void resolve_sampling(SamplingOptions& o, const ModelOptions& model) {
               *o.guidance_scale);
   if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
   parse_sampler(o.sampler);
+  const bool experts = check_model_index(model.dir).boundary_ratio > 0;
+  check_usage(experts || !o.guidance_scale_2, "--guidance-scale-2: {} has one transformer, not two experts", model.dir);
+  check_usage(!o.guidance_scale_2 || *o.guidance_scale > 1 || *o.guidance_scale_2 <= 1,
+              "--guidance-scale-2 {}: guidance of the second expert alone is not supported; --guidance-scale is {}",
+              o.guidance_scale_2.value_or(0), *o.guidance_scale);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
 }
 
@@ -245,6 +269,7 @@ void check_output(const OutputOptions& o, Mode mode) {
                                       {"--save-latents", o.save_latents},
                                       {"--save-noise", o.save_noise},
                                       {"--save-prompt-embeds", o.save_prompt_embeds},
+                                      {"--save-image-embeds", o.save_image_embeds},
                                       {"--timeline", o.timeline},
                                       {"--reference-latents", o.reference_latents}})
       check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, mode_name(mode));
@@ -285,6 +310,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
   const auto inside = fs::path(o.model.dir).lexically_proximate(data_dir());
   return {{"model", *inside.begin() == ".." ? o.model.dir : inside.string()},
           {"random_weights", o.model.random_weights},
+          {"lora", loras_json(o.model)},
           {"strategy", o.run.strategy},
           {"strategy_options", o.run.strategy_options},
           {"attention", to_json(o.attention)},
@@ -299,12 +325,17 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"prompt", o.video.prompt ? nlohmann::ordered_json(*o.video.prompt) : nullptr},
           {"negative_prompt", *o.video.negative_prompt},
           {"prompt_embeds", o.video.prompt_embeds},
+          {"image", o.video.image},
+          {"last_image", o.video.last_image},
+          {"image_embeds", o.video.image_embeds},
           {"frames", *o.video.frames},
           {"height", *o.video.height},
           {"width", *o.video.width},
           {"fps", *o.video.fps},
           {"steps", *o.sampling.steps},
           {"guidance_scale", *o.sampling.guidance_scale},
+          {"guidance_scale_2",
+           o.sampling.guidance_scale_2 ? nlohmann::ordered_json(*o.sampling.guidance_scale_2) : nullptr},
           {"flow_shift", *o.sampling.flow_shift},
           {"sampler", o.sampling.sampler},
           {"seed", o.sampling.seed},

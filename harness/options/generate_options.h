@@ -19,7 +19,8 @@ namespace dualparal {
 struct ModelOptions {
   std::string dir;  ///< checkpoint folder; empty: the embedded model
   bool random_weights = false;
-  std::string dtype = "fp32";  ///< of transformer and text encoder
+  std::vector<std::string> loras = {};  ///< [high=|low=]FILE[:scale], in the order in which they are merged
+  std::string dtype = "fp32";           ///< of transformer and text encoder
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
@@ -49,7 +50,9 @@ struct RunOptions {
 // own values.
 struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
-  std::string prompt_embeds;  ///< safetensors file, instead of the prompts
+  std::string prompt_embeds;                ///< safetensors file, instead of the prompts
+  std::string image = {}, last_image = {};  ///< PNG or JPEG, for models that make videos from an image
+  std::string image_embeds = {};            ///< safetensors file, instead of the images
   std::optional<int64_t> frames, height, width, fps;
   int64_t model_frames = 0;  ///< of the videos that the model was made for
 };
@@ -57,6 +60,7 @@ struct VideoOptions {
 struct SamplingOptions {
   std::optional<int64_t> steps;
   std::optional<double> guidance_scale, flow_shift;
+  std::optional<double> guidance_scale_2 = {};  ///< of the second of two experts; empty: guidance_scale
   std::string sampler;
   uint64_t seed = 0;
   std::string initial_noise;  ///< safetensors file, instead of the seed
@@ -65,7 +69,7 @@ struct SamplingOptions {
 struct OutputOptions {
   std::string video;        ///< mp4
   std::string save_frames;  ///< folder for PNG files
-  std::string save_latents, save_noise, save_prompt_embeds;
+  std::string save_latents, save_noise, save_prompt_embeds, save_image_embeds;
   std::string reference_latents;
   bool no_decode = false;
   bool overlap_decoding = false;

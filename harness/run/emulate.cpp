@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/open_model.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -48,6 +49,23 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
   request.negative_prompt_embeds = placed(embeds.negative);
 }
 
+// A condition of the right shapes.
+void set_image(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  if (!model.from_image()) return;
+  const auto on_device = at::TensorOptions().device(device);
+  if (!options.video.image_embeds.empty() && !device.is_meta()) {
+    const ImageCondition image = read_image_embeds(options, model, request);
+    request.image_embeds = image.embeds;
+    request.condition = image.condition;
+    return;
+  }
+  if (model.needs_image_embeds())
+    request.image_embeds = at::zeros({1, model.image_tokens(), model.transformer_config().image_dim}, on_device);
+  request.condition = at::zeros({1, model.transformer_config().condition_channels(), request.latent_frames,
+                                 request.latent_height, request.latent_width},
+                                on_device);
+}
+
 }  // namespace
 
 ResultLine emulate(const GenerateOptions& options) {
@@ -56,11 +74,12 @@ ResultLine emulate(const GenerateOptions& options) {
   const at::Device device = compute_device(options);
   if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
   const Stopwatch total;
-  const WanModel model(options.model.dir, options.model.random_weights);
+  const WanModel model = open_model(options.model);
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
+  set_image(request, options, model, device);
   if (shapes_only)  // noise without memory
     request.initial_noise =
         at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))

@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
+#include "harness/options/open_model.h"
 #include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
@@ -43,8 +44,9 @@ void print_summary(const GenerateOptions& options, const ResultLine& line) {
                line.flops.value_or(0) / 1e12);
   if (line.decode_s) fmt::print("decoded in {:.2f} s, ", *line.decode_s);
   fmt::print("peak memory {:.1f} MiB\n", static_cast<double>(*line.peak_memory_bytes) / (1 << 20));
-  for (const auto& path : {options.output.video, options.output.save_latents, options.output.save_noise,
-                           options.output.save_prompt_embeds, options.output.timeline, options.output.traces})
+  for (const auto& path :
+       {options.output.video, options.output.save_latents, options.output.save_noise, options.output.save_prompt_embeds,
+        options.output.save_image_embeds, options.output.timeline, options.output.traces})
     if (!path.empty()) fmt::print("wrote {}\n", path);
 }
 
@@ -65,7 +67,11 @@ int64_t world_size_of(const GenerateOptions& options, const std::optional<RankEn
 
 // Before any rank is started: an impossible plan is refused once, a folder that cannot be made too.
 void check_possible(const GenerateOptions& options, int64_t world_size) {
-  const WanModel model(options.model.dir, options.model.random_weights);
+  const WanModel model = open_model(options.model);
+  // A LoRA that does not fit is refused once, too.
+  for (int64_t expert = 0; !options.model.loras.empty() && expert < model.experts(); ++expert)
+    model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
+  check_image_options(options, model);
   const Request request = make_request(options, model);
   find_strategy(options.run.strategy)
       .make(options.run.strategy_options)
@@ -74,6 +80,22 @@ void check_possible(const GenerateOptions& options, int64_t world_size) {
   std::error_code why;
   std::filesystem::create_directories(options.output.traces, why);
   check(!why, "--traces {}: cannot make the folder: {}", options.output.traces, why.message());
+}
+
+// The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
+// same.
+double official_flow_shift(const WanModel& model) {
+  if (model.experts() < 2) return 0;
+  return model.from_image() ? 5 : 12;
+}
+
+// What the checkpoint says is used; that it may not be what is wanted is said once.
+void note_flow_shift(const GenerateOptions& given, const GenerateOptions& resolved) {
+  if (given.sampling.flow_shift || resolved.run.quiet) return;
+  const double official = official_flow_shift(open_model(resolved.model));
+  if (official != 0 && official != *resolved.sampling.flow_shift)
+    fmt::print(stderr, "# note: flow shift {} is the checkpoint's; the official program has {} (--flow-shift {})\n",
+               *resolved.sampling.flow_shift, official, official);
 }
 
 // This process as one of the ranks. The result line on rank 0, none on the others.
@@ -107,6 +129,7 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   check_possible(options, world_size);
+  if (!environment) note_flow_shift(given, options);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
     try {

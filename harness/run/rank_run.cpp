@@ -58,7 +58,7 @@ bool enough(const std::vector<double>& samples, const RunOptions& options) {
   return interval.half_width <= options.until_interval * interval.mean;  // not of one sample, whose interval is NaN
 }
 
-RankTrace denoise_once(const RankRun& run, const Request& request, const Transformer& transformer, Communicator& comm,
+RankTrace denoise_once(const RankRun& run, const Request& request, const Experts& experts, Communicator& comm,
                        Recorder& recorder, LatentsSink& sink) {
   const at::Device device = run.placement.device;
   recorder.clear();
@@ -78,7 +78,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Transfo
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
     run.strategy.denoise(
-        {request, transformer, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
+        {request, experts, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
     synchronize(device);
   }
   trace.end_s = event_clock();
@@ -87,7 +87,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Transfo
   const MemoryUsage memory = memory_usage(device);
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
   trace.peak_reserved_bytes = memory.peak_reserved_bytes;
-  trace.weights_bytes = transformer.weights_bytes();
+  trace.weights_bytes = experts.weights_bytes();
   if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
   trace.device_used_bytes = device_used_bytes(device);
   return trace;
@@ -100,12 +100,14 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   request.latent_frames = model.geometry().latent_frames(*options.video.frames);
   request.latent_height = *options.video.height / model.vae_config().spatial_stride();
   request.latent_width = *options.video.width / model.vae_config().spatial_stride();
-  request.channels = model.transformer_config().in_channels;
+  request.channels = model.geometry().channels;
   request.scheduler = model.scheduler_config();
   request.scheduler.flow_shift = *options.sampling.flow_shift;
   request.sampler = parse_sampler(options.sampling.sampler);
   request.num_inference_steps = *options.sampling.steps;
   request.guidance_scale = *options.sampling.guidance_scale;
+  request.guidance_scale_2 = options.sampling.guidance_scale_2;
+  request.boundary_timestep = model.boundary_timestep();
   request.seed = options.sampling.seed;
   set_attention(request, options.attention);
   if (!options.sampling.initial_noise.empty()) {
@@ -137,13 +139,30 @@ PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim
   return embeds;
 }
 
+ImageCondition read_image_embeds(const GenerateOptions& options, const WanModel& model, const Request& request) {
+  const std::string& file = options.video.image_embeds;
+  ImageCondition out;
+  if (model.needs_image_embeds())
+    out.embeds = read_tensor(file, "image_embeds", {1, model.image_tokens(), model.transformer_config().image_dim});
+  out.condition = read_tensor(
+      file, "condition",
+      {1, model.transformer_config().condition_channels(), -1, request.latent_height, request.latent_width});
+  check(out.condition.size(2) == request.latent_frames,
+        "--image-embeds {}: 'condition' has {} latent frames, expected {} for {} video frames", file,
+        out.condition.size(2), request.latent_frames, *options.video.frames);
+  return out;
+}
+
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
                     LatentsSink& sink) {
   const at::Device device = run.placement.device;
   RankResult result;
   recorder.set_phase("loading weights");
   const Stopwatch load;
-  const auto transformer = run.model.load_transformer(run.placement, run.plan.parts.at(comm.rank()));
+  std::vector<std::unique_ptr<Transformer>> loaded;
+  for (int64_t expert = 0; expert < run.model.experts(); ++expert)
+    loaded.push_back(run.model.load_transformer(run.placement, run.plan.parts.at(comm.rank()), expert));
+  const Experts experts = loaded.size() == 1 ? Experts(*loaded[0]) : Experts(*loaded[0], *loaded[1]);
   synchronize(device);
   result.load_s = load.seconds();
 
@@ -153,7 +172,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
     Request warmup = request;
     warmup.num_inference_steps = std::min(*run.options.run.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
-    run.strategy.denoise({warmup, *transformer, with, recorder, nowhere});
+    run.strategy.denoise({warmup, experts, with, recorder, nowhere});
     synchronize(device);
     recorder.clear();
   };
@@ -172,7 +191,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   std::vector<RankTrace> repeats;
   NullSink nowhere;
   do {
-    repeats.push_back(denoise_once(run, request, *transformer, comm, recorder, repeats.empty() ? sink : nowhere));
+    repeats.push_back(denoise_once(run, request, experts, comm, recorder, repeats.empty() ? sink : nowhere));
     const RankTrace& last = repeats.back();
     result.samples.push_back(latency_of_slowest(comm, last.end_s - last.begin_s));
   } while (!enough(result.samples, run.options.run));

@@ -20,6 +20,9 @@ Workload workload_of(const Request& request, const WanModel& model, at::ScalarTy
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
 
+/// What --image-embeds says of the image. Error for other shapes than the model's.
+ImageCondition read_image_embeds(const GenerateOptions& options, const WanModel& model, const Request& request);
+
 struct RankRun {
   const GenerateOptions& options;
   const WanModel& model;

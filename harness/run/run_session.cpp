@@ -5,6 +5,8 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/memory.h"
+#include "harness/media/video_file.h"
+#include "harness/options/open_model.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -23,7 +25,7 @@ RunSession::RunSession(const GenerateOptions& options, Recorder& recorder, RankG
       group_(group),
       device_(device),
       placement_{device, parse_dtype(options.model.dtype)},
-      model_(options.model.dir, options.model.random_weights),
+      model_(open_model(options.model)),
       strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
 
 std::optional<ResultLine> RunSession::run() {
@@ -89,6 +91,7 @@ void RunSession::condition() {
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device_);
   set_prompts(std::move(embeds));
+  set_image();
   if (leads() && !options_.output.save_noise.empty())
     write_safetensors(options_.output.save_noise, {{"noise", strategy_->initial_noise(request_)}});
 }
@@ -103,6 +106,29 @@ void RunSession::set_prompts(PromptEmbeds embeds) {
   std::map<std::string, at::Tensor> tensors{{"prompt_embeds", embeds.prompt.to(at::kFloat)}};
   if (embeds.negative.defined()) tensors["negative_prompt_embeds"] = embeds.negative.to(at::kFloat);
   write_safetensors(options_.output.save_prompt_embeds, tensors);
+}
+
+// Rank 0's image, as the model is told of it, on every rank.
+void RunSession::set_image() {
+  if (!model_.from_image()) return;
+  recorder_.set_phase("encoding the image");
+  ImageCondition image;
+  if (leads() && !options_.video.image_embeds.empty()) image = read_image_embeds(options_, model_, request_);
+  if (leads() && options_.video.image_embeds.empty()) {
+    VideoImages images{read_image(options_.video.image)};
+    if (!options_.video.last_image.empty()) images.last = read_image(options_.video.last_image);
+    image = model_.encode_images(images, request_.latent_frames, *options_.video.height, *options_.video.width,
+                                 {device_, parse_dtype(options_.model.vae_dtype)});
+    release_cached_memory(device_);
+  }
+  broadcast_from_first(group_.comm(), image.embeds);
+  broadcast_from_first(group_.comm(), image.condition);
+  request_.image_embeds = image.embeds;
+  request_.condition = image.condition;
+  if (!leads() || options_.output.save_image_embeds.empty()) return;
+  std::map<std::string, at::Tensor> tensors{{"condition", image.condition.to(at::kFloat)}};
+  if (image.embeds.defined()) tensors["image_embeds"] = image.embeds.to(at::kFloat);
+  write_safetensors(options_.output.save_image_embeds, tensors);
 }
 
 void RunSession::denoise() {

@@ -31,6 +31,7 @@ class RunSession {
   std::optional<ResultLine> finish();
 
   void open_sink();
+  void set_image();
   void set_prompts(PromptEmbeds embeds);
   ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }

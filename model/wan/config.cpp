@@ -30,8 +30,9 @@ TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   config.attention_head_dim = reader.size("attention_head_dim");
   config.in_channels = reader.size("in_channels");
   config.out_channels = reader.optional<int64_t>("out_channels", config.in_channels);
-  check(config.out_channels == config.in_channels, "{}: 'out_channels' = {} expected {} as 'in_channels'",
-        file.string(), config.out_channels, config.in_channels);
+  check(config.out_channels > 0 && config.out_channels <= config.in_channels,
+        "{}: 'out_channels' = {} expected 1 to {}, 'in_channels'", file.string(), config.out_channels,
+        config.in_channels);
   config.text_dim = reader.size("text_dim");
   config.freq_dim = reader.size("freq_dim");
   config.ffn_dim = reader.size("ffn_dim");
@@ -40,10 +41,15 @@ TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   config.eps = reader.optional("eps", 1e-6);
   config.rope_max_seq_len = reader.optional<int64_t>("rope_max_seq_len", 1024);
   reader.only("qk_norm", {"rms_norm_across_heads"});
-  // Set in image-to-video checkpoints only.
-  reader.only("image_dim", {nullptr});
-  reader.only("added_kv_proj_dim", {nullptr});
-  reader.only("pos_embed_seq_len", {nullptr});
+  // Set in Wan 2.1's image-to-video checkpoints only.
+  config.image_dim = reader.has("image_dim") ? reader.size("image_dim") : reader.optional<int64_t>("image_dim", 0);
+  config.added_kv_proj_dim = reader.optional<int64_t>("added_kv_proj_dim", 0);
+  config.pos_embed_seq_len = reader.optional<int64_t>("pos_embed_seq_len", 0);
+  check(config.added_kv_proj_dim == (config.image_dim > 0 ? config.dim() : 0),
+        "{}: 'added_kv_proj_dim' = {} expected {}: 'image_dim' is {}", file.string(), config.added_kv_proj_dim,
+        config.image_dim > 0 ? config.dim() : 0, config.image_dim);
+  check(config.pos_embed_seq_len >= 0 && (config.pos_embed_seq_len == 0 || config.image_dim > 0),
+        "{}: 'pos_embed_seq_len' = {} needs an 'image_dim'", file.string(), config.pos_embed_seq_len);
   reader.ignore({"window_size", "add_img_emb"});
   reader.refuse_unknown();
   check(config.attention_head_dim % 2 == 0, "{}: 'attention_head_dim' = {} expected an even number", file.string(),
@@ -105,11 +111,14 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
   return config;
 }
 
-void check_model_index(const std::filesystem::path& model_dir) {
+ModelIndex check_model_index(const std::filesystem::path& model_dir) {
   check(std::filesystem::is_directory(model_dir), "{}: no such folder for a model", model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
   const auto class_name = reader.required<std::string>("_class_name");
-  check(class_name == "WanPipeline", "{}: '_class_name' expected \"WanPipeline\", got \"{}\"", reader.file().string(),
+  ModelIndex index;
+  index.from_image = class_name == "WanImageToVideoPipeline";
+  check(index.from_image || class_name == "WanPipeline",
+        "{}: '_class_name' expected \"WanPipeline\" or \"WanImageToVideoPipeline\", got \"{}\"", reader.file().string(),
         class_name);
   const auto expect = [&](const std::string& part, std::initializer_list<const char*> classes) {
     const auto value = reader.required<std::vector<std::string>>(part);
@@ -122,14 +131,19 @@ void check_model_index(const std::filesystem::path& model_dir) {
   expect("text_encoder", {"UMT5EncoderModel"});
   expect("tokenizer", {"T5TokenizerFast", "T5Tokenizer", "AutoTokenizer", "TokenizersBackend"});
   expect("scheduler", {"UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"});
-  // Wan 2.2 mixtures carry a second transformer.
-  for (const char* key : {"transformer_2", "boundary_ratio"}) {
-    if (!reader.has(key)) continue;
-    const auto& value = reader.json()[key];
-    const bool absent = value.is_array() && value.size() == 2 && value[0].is_null();
-    check(absent, "{}: '{}' = {} is not supported: this program reads Wan 2.1 text-to-video checkpoints",
-          reader.file().string(), key, value.dump());
-  }
+  const auto there = [&](const std::string& part) {
+    return reader.has(part) &&
+           !(reader.json()[part].is_array() && !reader.json()[part].empty() && reader.json()[part][0].is_null());
+  };
+  index.image_encoder = there("image_encoder");
+  if (index.image_encoder) expect("image_encoder", {"CLIPVisionModel"});
+  index.boundary_ratio = reader.optional("boundary_ratio", 0.0);
+  check(there("transformer_2") == (index.boundary_ratio > 0) && index.boundary_ratio < 1,
+        "{}: 'boundary_ratio' = {} and 'transformer_2' expected both (a ratio between 0 and 1) or neither",
+        reader.file().string(), index.boundary_ratio);
+  if (there("transformer_2")) expect("transformer_2", {"WanTransformer3DModel"});
+  reader.only("expand_timesteps", {false});  // Wan 2.2 TI2V-5B
+  return index;
 }
 
 }  // namespace dualparal

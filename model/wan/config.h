@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configurations of the parts of a Wan 2.1 checkpoint, as diffusers and transformers write them (config.json).
+// Configurations of the parts of a Wan 2.1 or 2.2 checkpoint, as diffusers and transformers write them (config.json).
 // Field names are those of the files. Reading throws Error that names file, key, expected and got: a key or a
 // value that this program does not know is refused, never guessed.
 #pragma once
@@ -19,7 +19,7 @@ struct TransformerConfig {
   std::array<int64_t, 3> patch_size{1, 2, 2};  ///< frames, height, width
   int64_t num_attention_heads = 0;
   int64_t attention_head_dim = 0;
-  int64_t in_channels = 16;
+  int64_t in_channels = 16;  ///< with an image: latents, mask and condition side by side
   int64_t out_channels = 16;
   int64_t text_dim = 0;
   int64_t freq_dim = 256;
@@ -28,8 +28,14 @@ struct TransformerConfig {
   bool cross_attn_norm = true;
   double eps = 1e-6;
   int64_t rope_max_seq_len = 1024;
+  int64_t image_dim = 0;          ///< of an image encoder's embeddings that cross-attention sees; 0: none
+  int64_t added_kv_proj_dim = 0;  ///< of their projections; with image_dim only
+  int64_t pos_embed_seq_len = 0;  ///< tokens of the embeddings of a first and a last image; 0: of one image
 
   int64_t dim() const { return num_attention_heads * attention_head_dim; }
+  /// Channels of mask and encoded image beside the latents.
+  int64_t condition_channels() const { return in_channels - out_channels; }
+  bool operator==(const TransformerConfig&) const = default;
 };
 
 /// vae/config.json of AutoencoderKLWan.
@@ -66,7 +72,15 @@ TransformerConfig read_transformer_config(const std::filesystem::path& file);
 VaeConfig read_vae_config(const std::filesystem::path& file);
 TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file);
 
-/// Refuses a folder whose model_index.json does not name a WanPipeline with the parts that this program reads.
-void check_model_index(const std::filesystem::path& model_dir);
+/// model_index.json of a WanPipeline or WanImageToVideoPipeline.
+struct ModelIndex {
+  bool from_image = false;     ///< WanImageToVideoPipeline
+  bool image_encoder = false;  ///< there is one (Wan 2.1)
+  /// Two experts: transformer while t >= boundary_ratio x num_train_timesteps, then transformer_2. 0: one transformer.
+  double boundary_ratio = 0;
+};
+
+/// Refuses a folder whose model_index.json names parts that this program does not read.
+ModelIndex check_model_index(const std::filesystem::path& model_dir);
 
 }  // namespace dualparal

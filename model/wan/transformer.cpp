@@ -32,6 +32,7 @@ Transformer::Transformer(const TransformerConfig& config, WeightSource& weights,
   time_proj_ = Linear(condition / "time_proj", dim, 6 * dim);
   text_1_ = Linear(condition / "text_embedder.linear_1", config.text_dim, dim);
   text_2_ = Linear(condition / "text_embedder.linear_2", dim, dim);
+  if (config.image_dim > 0) image_.emplace(config, condition / "image_embedder");
 
   for (int64_t i = 0; i < config.num_layers; ++i) {
     TransformerLayer layer(config, (root / "blocks" / std::to_string(i)).only_if(parts.layers.contains(i)));
@@ -42,6 +43,32 @@ Transformer::Transformer(const TransformerConfig& config, WeightSource& weights,
   scale_shift_table_ = head.read("scale_shift_table", {1, 2, dim}, at::kFloat);
   weights.refuse_surplus();
   weights_bytes_ = weights.held_bytes() - before;
+}
+
+ImageEmbedder::ImageEmbedder(const TransformerConfig& config, const WeightScope& scope) {
+  const int64_t width = config.image_dim, dim = config.dim();
+  if (config.pos_embed_seq_len > 0) position_ = scope.read("pos_embed", {1, config.pos_embed_seq_len, width});
+  norm1_weight_ = (scope / "norm1").read("weight", {width}, at::kFloat);
+  norm1_bias_ = (scope / "norm1").read("bias", {width}, at::kFloat);
+  up_ = Linear(scope / "ff.net.0.proj", width, width);
+  down_ = Linear(scope / "ff.net.2", width, dim);
+  norm2_weight_ = (scope / "norm2").read("weight", {dim}, at::kFloat);
+  norm2_bias_ = (scope / "norm2").read("bias", {dim}, at::kFloat);
+}
+
+at::Tensor ImageEmbedder::forward(const at::Tensor& embeds) const {
+  const int64_t width = norm1_weight_.size(0);
+  check(embeds.dim() == 3 && embeds.size(0) == 1 && embeds.size(2) == width,
+        "image embeddings: expected [1, tokens, {}], got [{}]", width, fmt::join(embeds.sizes(), ", "));
+  check(!position_.defined() || embeds.size(1) == position_.size(1),
+        "image embeddings: expected {} tokens, those of a first and a last image, got {}",
+        position_.defined() ? position_.size(1) : 0, embeds.size(1));
+  const auto norm = [&](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    return at::layer_norm(x.to(at::kFloat), {x.size(2)}, weight, bias, 1e-5).to(x.scalar_type());
+  };
+  const at::Tensor placed = position_.defined() ? embeds + position_ : embeds;
+  const at::Tensor inner = at::gelu(up_(norm(placed, norm1_weight_, norm1_bias_)));
+  return norm(down_(inner), norm2_weight_, norm2_bias_);
 }
 
 TokenGrid Transformer::grid(at::IntArrayRef shape) const {
@@ -64,17 +91,22 @@ TimeConditioning Transformer::time_conditioning(const at::Tensor& timesteps) con
   return {embedding, time_proj_(at::silu(embedding)).unflatten(-1, {6, -1}).to(at::kFloat), {}};
 }
 
-TextContext Transformer::text_context(const at::Tensor& prompt_embeds) const {
+TextContext Transformer::text_context(const at::Tensor& prompt_embeds, const at::Tensor& image_embeds) const {
   const NvtxRange range("text context");
   check(prompt_embeds.dim() == 3 && prompt_embeds.size(2) == config_.text_dim,
         "prompt embeddings: expected [batch, tokens, {}], got [{}]", config_.text_dim,
         fmt::join(prompt_embeds.sizes(), ", "));
   const at::Tensor input = prompt_embeds.to(placement_.device, placement_.dtype);
   const at::Tensor text = text_2_(at::gelu(text_1_(input), "tanh"));  // [batch, text tokens, dim]
+  check(image_embeds.defined() == image_.has_value(), "image embeddings: {} given, the transformer takes {}",
+        image_embeds.defined() ? "some" : "none", image_ ? "some" : "none");
+  at::Tensor image;
+  if (image_)
+    image = image_->forward(image_embeds.to(placement_.device, placement_.dtype)).expand({text.size(0), -1, -1});
   TextContext context;
   context.layers.resize(config_.num_layers);
   for (int64_t i = parts_.layers.begin; i < parts_.layers.end; ++i)
-    context.layers[i] = layers_[i - parts_.layers.begin].text_key_value(text);
+    context.layers[i] = layers_[i - parts_.layers.begin].text_key_value(text, image);
   return context;
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wan 2.1's diffusion transformer (diffusers: WanTransformer3DModel), in pieces that can run apart: embed, layers
+// Wan's diffusion transformer (diffusers: WanTransformer3DModel), in pieces that can run apart: embed, layers
 // [a, b), head. It knows nothing of ranks and strategies: self-attention goes through a SelfAttention policy.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/ops/layers.h"
@@ -23,11 +24,14 @@ struct TimeConditioning {
   std::shared_ptr<const FrameSight> sight = {};  ///< which frames self-attention sees in this step; null: all
 };
 
-/// What the prompt contributes: cross-attention's keys and values, which do not change from step to step.
+/// What the prompt, and an image's embeddings, contribute: cross-attention's keys and values, which do not change from
+/// step to step.
 struct TextContext {
   struct KeyValue {
-    at::Tensor key;    ///< [batch, heads, text tokens, head_dim]
-    at::Tensor value;  ///< [batch, heads, text tokens, head_dim]
+    at::Tensor key;               ///< [batch, heads, text tokens, head_dim]
+    at::Tensor value;             ///< [batch, heads, text tokens, head_dim]
+    at::Tensor image_key = {};    ///< [batch, heads, image tokens, head_dim], undefined without an image's embeddings
+    at::Tensor image_value = {};  ///< as image_key
   };
   std::vector<KeyValue> layers;  ///< indexed by layer; undefined tensors for layers not held
 };
@@ -43,7 +47,8 @@ class TransformerLayer {
  public:
   TransformerLayer(const TransformerConfig& config, const WeightScope& scope);
 
-  TextContext::KeyValue text_key_value(const at::Tensor& text) const;
+  /// text: [batch, text tokens, dim]; image: [batch, image tokens, dim], or undefined.
+  TextContext::KeyValue text_key_value(const at::Tensor& text, const at::Tensor& image) const;
   /// hidden: [batch, tokens, dim], updated in place.
   void forward(int64_t index, at::Tensor& hidden, const TimeConditioning& time, const TextContext::KeyValue& text,
                const RotaryTable& rotary, SelfAttention& attention) const;
@@ -60,9 +65,24 @@ class TransformerLayer {
   at::Tensor norm_q_, norm_k_;                      // [dim]
   Linear cross_q_, cross_kv_, cross_out_;           // cross-attention
   at::Tensor cross_norm_q_, cross_norm_k_;          // [dim]
+  Linear image_k_, image_v_;                        // cross-attention to an image's embeddings, where there is one
+  at::Tensor image_norm_k_;                         // [dim]
   at::Tensor cross_norm_weight_, cross_norm_bias_;  // [dim] fp32; undefined without cross_attn_norm
   Linear up_, down_;                                // feed-forward
   at::Tensor scale_shift_table_;                    // [1, 6, dim] fp32
+};
+
+/// An image encoder's embeddings as cross-attention sees them.
+class ImageEmbedder {
+ public:
+  ImageEmbedder(const TransformerConfig& config, const WeightScope& scope);
+  /// [1, image tokens, image_dim] -> [1, image tokens, dim]
+  at::Tensor forward(const at::Tensor& embeds) const;
+
+ private:
+  at::Tensor position_;                                               // [1, image tokens, image_dim], or undefined
+  at::Tensor norm1_weight_, norm1_bias_, norm2_weight_, norm2_bias_;  // fp32
+  Linear up_, down_;
 };
 
 class Transformer {
@@ -82,10 +102,10 @@ class Transformer {
 
   /// timesteps: [groups], in 0..1000.
   TimeConditioning time_conditioning(const at::Tensor& timesteps) const;
-  /// prompt_embeds: [batch, text tokens, text_dim].
-  TextContext text_context(const at::Tensor& prompt_embeds) const;
+  /// prompt_embeds: [batch, text tokens, text_dim]. image_embeds: [1, image tokens, image_dim], of a model with one.
+  TextContext text_context(const at::Tensor& prompt_embeds, const at::Tensor& image_embeds = {}) const;
 
-  /// latents: [batch, channels, frames, height, width] -> [batch, tokens, dim]
+  /// latents: [batch, in_channels, frames, height, width] -> [batch, tokens, dim]
   at::Tensor embed(const at::Tensor& latents) const;
   /// hidden: [batch, tokens, dim], updated in place by the layers of `range`, which must be held.
   void forward_layers(LayerRange range, at::Tensor& hidden, const TimeConditioning& time, const TextContext& text,
@@ -106,6 +126,7 @@ class Transformer {
   at::Tensor patch_weight_, patch_bias_;  // [dim, channels * patch], [dim]
   Linear time_1_, time_2_;                // fp32
   Linear time_proj_, text_1_, text_2_;
+  std::optional<ImageEmbedder> image_;
   std::vector<TransformerLayer> layers_;  // those of parts_.layers
   Linear proj_out_;
   at::Tensor scale_shift_table_;  // [1, 2, dim] fp32

@@ -19,6 +19,14 @@ TransformerLayer::TransformerLayer(const TransformerConfig& config, const Weight
   cross_norm_q_ = (cross / "norm_q").read("weight", {dim});
   cross_norm_k_ = (cross / "norm_k").read("weight", {dim});
   cross_out_ = Linear(cross / "to_out.0", dim, dim);
+  if (config.image_dim > 0) {
+    image_k_ = Linear(cross / "add_k_proj", config.added_kv_proj_dim, dim);
+    image_v_ = Linear(cross / "add_v_proj", config.added_kv_proj_dim, dim);
+    image_norm_k_ = (cross / "norm_added_k").read("weight", {dim});
+    // Published checkpoints have a norm of image queries, which nothing uses.
+    if (const std::string unused = cross.prefix + "norm_added_q.weight"; cross.source.contains(unused))
+      cross.source.skip(unused, {dim});
+  }
   if (config.cross_attn_norm) {
     cross_norm_weight_ = (scope / "norm2").read("weight", {dim}, at::kFloat);
     cross_norm_bias_ = (scope / "norm2").read("bias", {dim}, at::kFloat);
@@ -28,12 +36,18 @@ TransformerLayer::TransformerLayer(const TransformerConfig& config, const Weight
   scale_shift_table_ = scope.read("scale_shift_table", {1, 6, dim}, at::kFloat);
 }
 
-TextContext::KeyValue TransformerLayer::text_key_value(const at::Tensor& text) const {
+TextContext::KeyValue TransformerLayer::text_key_value(const at::Tensor& text, const at::Tensor& image) const {
   const auto parts = cross_kv_(text).chunk(2, -1);
   at::Tensor key = parts[0].contiguous();
   rms_norm_(key, cross_norm_k_, eps_);
   const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}).transpose(1, 2).contiguous(); };
-  return {by_head(key), by_head(parts[1])};  // [batch, heads, text tokens, head_dim]
+  TextContext::KeyValue out{by_head(key), by_head(parts[1])};  // [batch, heads, text tokens, head_dim]
+  if (!image.defined()) return out;
+  key = image_k_(image);
+  rms_norm_(key, image_norm_k_, eps_);
+  out.image_key = by_head(key);
+  out.image_value = by_head(image_v_(image));
+  return out;
 }
 
 void TransformerLayer::forward(int64_t index, at::Tensor& hidden, const TimeConditioning& time,
@@ -72,7 +86,9 @@ void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::Ke
                                                              : hidden;
   at::Tensor query = cross_q_(normalised);
   rms_norm_(query, cross_norm_q_, eps_);
-  const at::Tensor attended = attention(query.unflatten(-1, {heads_, -1}).transpose(1, 2), text.key, text.value);
+  const at::Tensor by_head = query.unflatten(-1, {heads_, -1}).transpose(1, 2);
+  at::Tensor attended = attention(by_head, text.key, text.value);
+  if (text.image_key.defined()) attended = attended + attention(by_head, text.image_key, text.image_value);
   hidden.add_(cross_out_(attended.transpose(1, 2).reshape({hidden.size(0), hidden.size(1), dim})));
 }
 

@@ -89,20 +89,23 @@ at::Tensor Vae::statistic(const std::vector<double>& values) const {
   return at::tensor(values).to(at::TensorOptions().device(placement_.device).dtype(at::kFloat)).view({1, -1, 1, 1, 1});
 }
 
-at::Tensor Vae::encode(const at::Tensor& pixels) const {
-  check(encoder_ != nullptr, "vae: the encoder was not loaded");
-  check(pixels.dim() == 5 && pixels.size(1) == 3 && pixels.size(2) % 4 == 1 &&
-            pixels.size(3) % config_.spatial_stride() == 0 && pixels.size(4) % config_.spatial_stride() == 0,
-        "vae encode: expected [batch, 3, 1 + 4k, multiple of {0}, multiple of {0}], got [{1}]",
-        config_.spatial_stride(), fmt::join(pixels.sizes(), ", "));
+at::Tensor Vae::encode(const at::Tensor& pixels) const { return EncodeStream(*this).encode(pixels); }
+
+at::Tensor Vae::EncodeStream::encode(const at::Tensor& pixels) {
+  const VaeConfig& config = vae_.config_;
+  const int64_t first = cache_.first_chunk() ? 1 : 0;
+  check(vae_.encoder_ != nullptr, "vae: the encoder was not loaded");
+  check(pixels.dim() == 5 && pixels.size(1) == 3 && pixels.size(2) > 0 && pixels.size(2) % 4 == first &&
+            pixels.size(3) % config.spatial_stride() == 0 && pixels.size(4) % config.spatial_stride() == 0,
+        "vae encode: expected [batch, 3, {0} + 4k, multiple of {1}, multiple of {1}], got [{2}]", first,
+        config.spatial_stride(), fmt::join(pixels.sizes(), ", "));
   const NvtxRange range("vae encode");
-  const at::Tensor input = pixels.to(placement_.device, placement_.dtype);
-  VaeCache cache;
+  const at::Tensor input = pixels.to(vae_.placement_.device, vae_.placement_.dtype);
   std::vector<at::Tensor> moments;
-  for (int64_t begin = 0, end = 1; begin < input.size(2); begin = end, end += 4)
-    moments.push_back(encoder_->forward(input.slice(2, begin, end), cache));
-  const at::Tensor mean = at::cat(moments, 2).slice(1, 0, config_.z_dim).to(at::kFloat);
-  return (mean - statistic(config_.latents_mean)) / statistic(config_.latents_std);
+  for (int64_t begin = 0, end = first > 0 ? 1 : 4; begin < input.size(2); begin = end, end += 4)
+    moments.push_back(vae_.encoder_->forward(input.slice(2, begin, end), cache_));
+  const at::Tensor mean = at::cat(moments, 2).slice(1, 0, config.z_dim).to(at::kFloat);
+  return (mean - vae_.statistic(config.latents_mean)) / vae_.statistic(config.latents_std);
 }
 
 at::Tensor Vae::decode(const at::Tensor& latents) const { return Stream(*this).decode(latents); }

@@ -53,6 +53,19 @@ class Vae {
   /// pixels [batch, 3, frames, height, width] in -1..1, 1 + 4k frames -> mean of the posterior, normalised as the
   /// transformer wants it: [batch, z_dim, 1 + k, height / 8, width / 8] fp32
   at::Tensor encode(const at::Tensor& pixels) const;
+  /// Encodes a video piece by piece.
+  class EncodeStream {
+   public:
+    explicit EncodeStream(const Vae& vae) : vae_(vae) {}
+    /// pixels: [batch, 3, frames, height, width], the next of the video: the first frame alone, or with 4k frames
+    /// behind it; later 4k frames -> [batch, z_dim, 1 (the first) + k, h, w] as encode() gives them
+    at::Tensor encode(const at::Tensor& pixels);
+
+   private:
+    const Vae& vae_;
+    VaeCache cache_;
+  };
+
   /// Everything at once; latents as encode() gives them -> pixels in -1..1, fp32
   at::Tensor decode(const at::Tensor& latents) const;
 

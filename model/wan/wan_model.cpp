@@ -15,18 +15,50 @@ constexpr uint64_t kRandomSeed = 0;  // of random weights: the same in every pro
 
 }  // namespace
 
-WanModel::WanModel(std::filesystem::path dir, bool random_weights)
-    : dir_(std::move(dir)), random_weights_(random_weights) {
-  check_model_index(dir_);
+WanModel::WanModel(std::filesystem::path dir, bool random_weights, std::vector<LoraSpec> loras)
+    : dir_(std::move(dir)), random_weights_(random_weights), loras_(std::move(loras)) {
+  index_ = check_model_index(dir_);
   transformer_ = read_transformer_config(dir_ / "transformer" / "config.json");
   vae_ = read_vae_config(dir_ / "vae" / "config.json");
   text_encoder_ = read_text_encoder_config(dir_ / "text_encoder" / "config.json");
   scheduler_ = read_scheduler_config(dir_ / "scheduler" / "scheduler_config.json");
-  check(vae_.z_dim == transformer_.in_channels, "{}: the VAE has {} latent channels, the transformer takes {}",
-        dir_.string(), vae_.z_dim, transformer_.in_channels);
+  if (experts() == 2)
+    check(read_transformer_config(dir_ / "transformer_2" / "config.json") == transformer_,
+          "{}: the configurations of transformer and transformer_2 differ", dir_.string());
+  check(vae_.z_dim == transformer_.out_channels, "{}: the VAE has {} latent channels, the transformer takes {}",
+        dir_.string(), vae_.z_dim, transformer_.out_channels);
+  const int64_t beside = vae_.z_dim + vae_.temporal_stride();  // encoded image and mask
+  check(transformer_.condition_channels() == (index_.from_image ? beside : 0),
+        "{}: {} needs {} channels beside the {} of the latents, the transformer takes {}", dir_.string(),
+        index_.from_image ? "WanImageToVideoPipeline" : "WanPipeline", index_.from_image ? beside : 0, vae_.z_dim,
+        transformer_.condition_channels());
   check(text_encoder_.d_model == transformer_.text_dim,
         "{}: the text encoder gives {} numbers per token, the transformer takes {}", dir_.string(),
         text_encoder_.d_model, transformer_.text_dim);
+  for (const LoraSpec& lora : loras_)
+    check_usage(lora.expert.empty() || experts() == 2, "--lora {}={}: {} has one transformer, not two experts",
+                lora.expert, lora.file.string(), dir_.string());
+  if (needs_image_embeds()) read_image_encoder();
+}
+
+void WanModel::read_image_encoder() {
+  check(index_.image_encoder, "{}: the transformer takes an image's embeddings, but there is no 'image_encoder'",
+        (dir_ / "model_index.json").string());
+  image_encoder_ = read_image_encoder_config(dir_ / "image_encoder" / "config.json");
+  image_processor_ = read_image_processor_config(dir_ / "image_processor" / "preprocessor_config.json");
+  check(image_encoder_.hidden_size == transformer_.image_dim,
+        "{}: the image encoder gives {} numbers per token, the transformer takes {}", dir_.string(),
+        image_encoder_.hidden_size, transformer_.image_dim);
+  check(image_processor_.crop == image_encoder_.image_size, "{}: images of {} pixels for an image encoder of {}",
+        dir_.string(), image_processor_.crop, image_encoder_.image_size);
+}
+
+double WanModel::boundary_timestep() const {
+  return index_.boundary_ratio * static_cast<double>(scheduler_.num_train_timesteps);
+}
+
+int64_t WanModel::image_tokens() const {
+  return transformer_.pos_embed_seq_len > 0 ? transformer_.pos_embed_seq_len : image_encoder_.tokens();
 }
 
 std::string WanModel::name() const {
@@ -40,9 +72,14 @@ std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placeme
   return checkpoint_weights(Checkpoint(dir_ / part), placement);
 }
 
-std::unique_ptr<Transformer> WanModel::load_transformer(Placement placement, TransformerParts parts) const {
+std::unique_ptr<Transformer> WanModel::load_transformer(Placement placement, TransformerParts parts,
+                                                        int64_t expert) const {
   const NvtxRange range("load transformer");
-  return std::make_unique<Transformer>(transformer_, *weights("transformer", placement), parts);
+  std::vector<LoraSpec> loras;
+  for (const LoraSpec& lora : loras_)
+    if (lora.expert.empty() || (lora.expert == "low") == (expert == 1)) loras.push_back(lora);
+  const auto source = with_loras(weights(expert == 1 ? "transformer_2" : "transformer", placement), loras);
+  return std::make_unique<Transformer>(transformer_, *source, parts);
 }
 
 std::unique_ptr<Vae> WanModel::load_vae(Placement placement, Vae::Parts parts) const {
@@ -66,6 +103,28 @@ PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::stri
     return embeds;
   };
   return {encode(prompt, "prompt"), encode(negative, "negative prompt")};
+}
+
+ImageCondition WanModel::encode_images(const VideoImages& images, int64_t latent_frames, int64_t height, int64_t width,
+                                       Placement vae_placement) const {
+  ImageCondition out;
+  if (needs_image_embeds()) {
+    std::vector<at::Tensor> pixels;
+    for (const at::Tensor& image : {images.first, images.last})
+      if (image.defined()) pixels.push_back(encoder_pixels(image, image_processor_));
+    const int64_t given = static_cast<int64_t>(pixels.size()) * image_encoder_.tokens();
+    check_usage(
+        given == image_tokens(),
+        "--image, --last-image: {} image(s) give {} tokens, {} expects {}: a model for first and last image takes "
+        "both, another with an image encoder only the first",
+        pixels.size(), given, dir_.string(), image_tokens());
+    // As diffusers keeps it whatever the transformer's dtype is.
+    const ImageEncoder encoder(image_encoder_, *weights("image_encoder", {vae_placement.device, at::kFloat}));
+    out.embeds = encoder.encode(at::cat(pixels)).flatten(0, 1).unsqueeze(0).cpu();
+  }
+  const auto vae = load_vae(vae_placement, Vae::Parts::kBoth);
+  out.condition = make_condition(*vae, images, latent_frames, height, width);
+  return out;
 }
 
 bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }

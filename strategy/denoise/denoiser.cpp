@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/denoise/denoiser.h"
 
+#include <algorithm>
+
 #include "strategy/denoise/noise.h"
 #include "strategy/denoise/number_watch.h"
 
@@ -11,7 +13,8 @@ namespace {
 TextContext half_of(const TextContext& text, int64_t half) {
   const auto of = [&](const at::Tensor& x) { return x.defined() ? x.slice(0, half, half + 1) : x; };
   TextContext out;
-  for (const auto& layer : text.layers) out.layers.push_back({of(layer.key), of(layer.value)});
+  for (const auto& layer : text.layers)
+    out.layers.push_back({of(layer.key), of(layer.value), of(layer.image_key), of(layer.image_value)});
   return out;
 }
 
@@ -37,15 +40,31 @@ class WatchedSampler final : public Sampler {
 
 }  // namespace
 
-Denoiser::Denoiser(const Request& request, const Transformer& transformer, GuidanceHalves halves)
+int64_t second_expert_from(const Request& request, const Schedule& schedule) {
+  int64_t step = 0;
+  while (step < schedule.steps() && schedule.timesteps[step] >= request.boundary_timestep) ++step;
+  return step;
+}
+
+int64_t NoiseLevel::expert() const {
+  check(!mixed(), "a window with frames of both experts has no one expert");
+  return expert_;
+}
+
+Denoiser::Denoiser(const Request& request, const Experts& experts, GuidanceHalves halves)
     : request_(request),
-      transformer_(transformer),
-      schedule_(make_schedule(request.sampler, request.scheduler, request.num_inference_steps)) {
-  const TextContext text = transformer.text_context(prompts_of(request, halves));
-  if (dualparal::micro_batches(halves, request.guided()) == 2)
-    text_ = {half_of(text, 0), half_of(text, 1)};
-  else
-    text_ = {text};
+      experts_(experts),
+      schedule_(make_schedule(request.sampler, request.scheduler, request.num_inference_steps)),
+      second_from_(second_expert_from(request, schedule_)) {
+  check(experts.count() == request.experts(), "{} transformer(s) for a request of {} expert(s)", experts.count(),
+        request.experts());
+  for (int64_t expert = 0; expert < experts.count(); ++expert) {
+    const TextContext text = experts[expert].text_context(prompts_of(request, halves), request.image_embeds);
+    if (dualparal::micro_batches(halves, request.guided()) == 2)
+      text_.push_back({half_of(text, 0), half_of(text, 1)});
+    else
+      text_.push_back({text});
+  }
   batch_ = request.guided() && halves == GuidanceHalves::kBatched ? 2 : 1;
 }
 
@@ -58,20 +77,23 @@ at::Tensor Denoiser::noise(const Range& frames) const {
 }
 
 TokenGrid Denoiser::grid(int64_t frames) const {
-  return transformer_.grid({1, request_.channels, frames, request_.latent_height, request_.latent_width});
+  return transformer().grid(
+      {1, transformer().config().in_channels, frames, request_.latent_height, request_.latent_width});
 }
 
-Pass Denoiser::pass(int64_t frames, int64_t first_position, std::optional<Range> tokens) const {
-  const TokenGrid window = grid(frames);
-  RotaryTable rotary = transformer_.rotary().table(window, first_position, device(), request_.riflex);
+Pass Denoiser::pass(const Range& frames, int64_t first_position, std::optional<Range> tokens) const {
+  const TokenGrid window = grid(frames.size());
+  RotaryTable rotary = transformer().rotary().table(window, first_position, device(), request_.riflex);
   if (tokens) rotary = rotary.cut(tokens->begin, tokens->end);
-  return {window, tokens, rotary, {}};
+  return {frames, window, tokens, rotary, {}};
 }
 
-TimeConditioning Denoiser::time(int64_t step) const {
-  TimeConditioning time = transformer_.time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
+NoiseLevel Denoiser::time(int64_t step) const {
+  const int64_t expert = expert_of(step);
+  TimeConditioning time =
+      experts_[expert].time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
   time.sight = sight(step);
-  return time;
+  return {expert, time};
 }
 
 // Null if all is seen: a short video goes the way of dense attention.
@@ -83,53 +105,85 @@ std::shared_ptr<const FrameSight> Denoiser::sight(int64_t step) const {
   return seen->pairs() < video.frames * video.frames ? seen : nullptr;
 }
 
-TimeConditioning Denoiser::time(const std::vector<int64_t>& steps) const {
+NoiseLevel Denoiser::time(const std::vector<int64_t>& steps) const {
   std::vector<double> timesteps;
-  for (const int64_t step : steps) timesteps.push_back(schedule_.timesteps.at(step));
-  return transformer_.time_conditioning(at::tensor(timesteps, at::kFloat));
+  std::vector<int64_t> second;
+  for (const int64_t step : steps) {
+    timesteps.push_back(schedule_.timesteps.at(step));
+    second.push_back(expert_of(step));
+  }
+  const at::Tensor levels = at::tensor(timesteps, at::kFloat);
+  const auto [least, most] = std::ranges::minmax(second);
+  if (least == most) return {least, experts_[least].time_conditioning(levels)};
+  return {experts_[0].time_conditioning(levels), experts_[1].time_conditioning(levels),
+          at::tensor(second).to(at::kBool).view({1, 1, -1, 1, 1}).to(device())};
 }
 
 at::Tensor Denoiser::predict(const Pass& pass, const at::Tensor& latents, SelfAttention& attention) const {
+  if (pass.time.mixed()) {  // every expert sees all frames; of each frame, its own expert's prediction counts
+    std::vector<at::Tensor> predictions;
+    for (const int64_t expert : {0, 1}) {
+      Pass one = pass;
+      one.time = pass.time.of(expert);
+      predictions.push_back(predict(one, latents, attention));
+    }
+    return at::where(pass.time.second(), predictions[1], predictions[0]);
+  }
   std::vector<at::Tensor> halves;
   for (int64_t m = 0; m < micro_batches(); ++m) {
     at::Tensor hidden = embed(pass, latents);
     layers(pass, hidden, attention, m);
     halves.push_back(head(pass, hidden));
   }
-  return guide(halves.size() == 1 ? halves[0] : at::cat(halves));
+  return guide(pass, halves.size() == 1 ? halves[0] : at::cat(halves));
+}
+
+// Beside the latents of every frame, what the model is told of it.
+at::Tensor Denoiser::with_condition(const Pass& pass, const at::Tensor& latents) const {
+  if (!request_.condition.defined()) return latents;
+  check(pass.frames.begin >= 0 && pass.frames.end <= request_.condition.size(2),
+        "frames {}..{} have no condition: there are {}", pass.frames.begin, pass.frames.end - 1,
+        request_.condition.size(2));
+  const at::Tensor own = request_.condition.slice(2, pass.frames.begin, pass.frames.end);
+  return at::cat({latents, own.to(latents.device(), latents.scalar_type())}, 1);
 }
 
 at::Tensor Denoiser::embed(const Pass& pass, const at::Tensor& latents) const {
+  const Transformer& expert = experts_[pass.time.expert()];
+  const at::Tensor input = with_condition(pass, latents);
   if (!pass.tokens) {
-    auto shape = latents.sizes().vec();
+    auto shape = input.sizes().vec();
     shape[0] = batch_;
-    return transformer_.embed(latents.expand(shape));
+    return expert.embed(input.expand(shape));
   }
   // The frames that hold the tokens, once for all halves.
-  const int64_t per_frame = pass.grid.frame_tokens(), patch = transformer_.config().patch_size[0];
+  const int64_t per_frame = pass.grid.frame_tokens(), patch = expert.config().patch_size[0];
   const int64_t first = pass.tokens->begin / per_frame, last = (pass.tokens->end + per_frame - 1) / per_frame;
-  const at::Tensor frames = transformer_.embed(latents.slice(2, first * patch, last * patch));
+  const at::Tensor frames = expert.embed(input.slice(2, first * patch, last * patch));
   const at::Tensor own = frames.slice(1, pass.tokens->begin - first * per_frame, pass.tokens->end - first * per_frame);
   return batch_ > 1 ? own.repeat({batch_, 1, 1}) : own.contiguous();
 }
 
 void Denoiser::layers(const Pass& pass, at::Tensor& hidden, SelfAttention& attention, int64_t micro_batch) const {
-  transformer_.forward_layers(transformer_.parts().layers, hidden, pass.time, text_[micro_batch], pass.rotary,
-                              attention);
+  const int64_t expert = pass.time.expert();
+  experts_[expert].forward_layers(transformer().parts().layers, hidden, pass.time.time(), text_[expert][micro_batch],
+                                  pass.rotary, attention);
 }
 
 at::Tensor Denoiser::head(const Pass& pass, const at::Tensor& hidden) const {
-  return transformer_.head(hidden, pass.time, pass.grid);
+  return experts_[pass.time.expert()].head(hidden, pass.time.time(), pass.grid);
 }
 
 at::Tensor Denoiser::project(const Pass& pass, const at::Tensor& hidden) const {
-  return transformer_.project(hidden, pass.time);
+  return experts_[pass.time.expert()].project(hidden, pass.time.time());
 }
 
 at::Tensor Denoiser::unpatchify(const Pass& pass, const at::Tensor& patches) const {
-  return transformer_.unpatchify(patches, pass.grid);
+  return transformer().unpatchify(patches, pass.grid);
 }
 
-at::Tensor Denoiser::guide(const at::Tensor& halves) const { return apply_guidance(request_, halves); }
+at::Tensor Denoiser::guide(const Pass& pass, const at::Tensor& halves) const {
+  return apply_guidance(request_, halves, pass.time.expert() == 1);
+}
 
 }  // namespace dualparal

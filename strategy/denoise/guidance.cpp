@@ -30,11 +30,12 @@ at::Tensor duplicate_for_guidance(const Request& request, const at::Tensor& late
   return latents.expand(shape);
 }
 
-at::Tensor apply_guidance(const Request& request, const at::Tensor& prediction) {
+at::Tensor apply_guidance(const Request& request, const at::Tensor& prediction, bool second) {
   const at::Tensor wide = prediction.to(at::kFloat);
   if (!request.guided()) return wide;
   const auto halves = wide.chunk(2);
-  return at::lerp(halves[1], halves[0], request.guidance_scale);
+  const double scale = second ? request.guidance_scale_2.value_or(request.guidance_scale) : request.guidance_scale;
+  return at::lerp(halves[1], halves[0], scale);
 }
 
 }  // namespace dualparal

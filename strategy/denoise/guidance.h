@@ -33,7 +33,8 @@ at::Tensor guidance_batch(const Request& request);
 /// The same latents for both halves: [1, ...] -> [2, ...] (a view), or as they are without guidance.
 at::Tensor duplicate_for_guidance(const Request& request, const at::Tensor& latents);
 
-/// [2, ...] -> [1, ...] fp32: unconditional + scale * (conditional - unconditional).
-at::Tensor apply_guidance(const Request& request, const at::Tensor& prediction);
+/// [2, ...] -> [1, ...] fp32: unconditional + scale * (conditional - unconditional). second: with the second expert's
+/// scale.
+at::Tensor apply_guidance(const Request& request, const at::Tensor& prediction, bool second = false);
 
 }  // namespace dualparal

@@ -21,10 +21,16 @@ struct Request {
   SamplerKind sampler = SamplerKind::kUniPC;
   SchedulerConfig scheduler;
   int64_t num_inference_steps = 50;
-  double guidance_scale = 5.0;  ///< 1 or less: no classifier-free guidance
+  double guidance_scale = 5.0;                  ///< 1 or less: no classifier-free guidance
+  std::optional<double> guidance_scale_2 = {};  ///< of the second expert; none: guidance_scale
+  double boundary_timestep = 0;  ///< below it, the second of two experts predicts; 0: there is one transformer
 
   at::Tensor prompt_embeds;           ///< [1, text tokens, text_dim]
   at::Tensor negative_prompt_embeds;  ///< [1, text tokens, text_dim]
+
+  /// Of a model that makes videos from an image, else undefined.
+  at::Tensor image_embeds = {};  ///< [1, image tokens, image_dim], for models with an image encoder
+  at::Tensor condition = {};     ///< [1, mask and latent channels, frames, h, w] fp32, beside the latents of each frame
 
   uint64_t seed = 0;
   at::Tensor initial_noise;  ///< [1, channels, frames, h, w] fp32, or undefined: noise comes from the seed
@@ -33,6 +39,10 @@ struct Request {
   RotaryScaling riflex = {};                  ///< whole-sequence strategies only
 
   bool guided() const { return guidance_scale > 1.0; }
+  int64_t experts() const { return boundary_timestep > 0 ? 2 : 1; }
 };
+
+/// The first step that the second expert takes, of `schedule`; as many as there are steps without one.
+int64_t second_expert_from(const Request& request, const Schedule& schedule);
 
 }  // namespace dualparal

@@ -29,10 +29,12 @@ PipelineStage::PipelineStage(const Denoiser& denoiser, Communicator& comm, Recor
 Pass PipelineStage::pass(const StageJob& job) {
   const std::pair key{job.first_position, job.frames};
   auto window = windows_.find(key);
-  if (window == windows_.end()) window = windows_.emplace(key, denoiser_.pass(job.frames, job.first_position)).first;
+  if (window == windows_.end())
+    window = windows_.emplace(key, denoiser_.pass({0, job.frames}, job.first_position)).first;
   auto time = time_.find(job.step);
   if (time == time_.end()) time = time_.emplace(job.step, denoiser_.time(job.step)).first;
   Pass pass = window->second;
+  pass.frames = {job.first_frame, job.first_frame + job.frames};
   pass.time = time->second;
   return pass;
 }
@@ -79,7 +81,7 @@ void PipelineStage::run(const at::Tensor& window, const std::function<SelfAttent
     exchange_.begin(work);
     if (rank_ < last_) exchange_.send(hidden, rank_ + 1);
   }
-  if (rank_ == last_) deliver(job, denoiser_.guide(at::cat(halves)).contiguous());
+  if (rank_ == last_) deliver(job, denoiser_.guide(pass(job), at::cat(halves)).contiguous());
   if (first() && last_ > 0) expect_prediction(job);
 }
 

@@ -21,6 +21,7 @@ struct StageJob {
   int64_t keep_begin = 0;  ///< frames [keep_begin, keep_end) of the window have their prediction kept
   int64_t keep_end = 0;
   int64_t first_position = 0;  ///< temporal position of the window's first frame
+  int64_t first_frame = 0;     ///< of the video
 };
 
 class PipelineStage {
@@ -59,7 +60,7 @@ class PipelineStage {
   std::vector<StageJob> jobs_;
   int64_t rank_, last_;
 
-  std::map<int64_t, TimeConditioning> time_;             // by step
+  std::map<int64_t, NoiseLevel> time_;                   // by step
   std::map<std::pair<int64_t, int64_t>, Pass> windows_;  // by first position and number of frames
 
   size_t next_ = 0;     // job that run() takes

@@ -18,10 +18,11 @@ const TransformerConfig kConfig = with_layers(kLayers);
 struct Variant {
   const char *cache, *noise, *previous;
   int64_t context, frames;  // block-frames is 3: the last block is shorter, or there is one block
+  const char* boundary = "recompute";
 };
 std::ostream& operator<<(std::ostream& out, const Variant& v) {
   return out << "cache " << v.cache << ", noise " << v.noise << ", " << v.previous << ", context " << v.context << ", "
-             << v.frames << " frames";
+             << v.frames << " frames, boundary " << v.boundary;
 }
 const Variant kVariants[] = {
     {"on", "on", "synchronous", 2, 13}, {"on", "off", "matched", 2, 13},   {"off", "on", "synchronous", 2, 13},
@@ -36,8 +37,19 @@ OptionValues options_of(const Variant& v, const std::string& micro_batches = "1"
           {"feature-cache", v.cache},
           {"noise-sharing", v.noise},
           {"previous-context", v.previous},
+          {"boundary-cache", v.boundary},
           {"guidance-micro-batches", micro_batches}};
 }
+
+// Of models of two experts.
+const Variant kExpertVariants[] = {
+    {"on", "on", "synchronous", 2, 13},
+    {"on", "on", "synchronous", 2, 13, "none"},
+    {"on", "on", "synchronous", 2, 13, "mixed"},
+    {"off", "on", "synchronous", 2, 13},
+    {"on", "off", "matched_kv", 2, 13, "recompute"},
+    {"on", "on", "matched", 3, 16, "recompute"},
+};
 
 // Plain attention that can see further keys and values before and behind the window, and remembers all of its own.
 struct RememberingAttention final : SelfAttention {
@@ -84,8 +96,11 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
   auto config = tiny_transformer();
   config.num_layers = kLayers;
   LargeWeights weights;
-  const Transformer model(config, weights, {{0, kLayers}, true, true});
-  const TextContext text = model.text_context(guidance_batch(request));
+  LargeWeights others = second_weights();
+  const Transformer experts[] = {{config, weights, {{0, kLayers}, true, true}},
+                                 {config, others, {{0, kLayers}, true, true}}};
+  const TextContext texts[] = {experts[0].text_context(guidance_batch(request)),
+                               experts[1].text_context(guidance_batch(request))};
   const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
   const int64_t steps = schedule.steps(), c = v.context, total = request.latent_frames;
 
@@ -109,6 +124,10 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
     for (int64_t i = std::min(iteration, blocks - 1); i >= 0; --i) {
       const int64_t age = iteration - i;
       if (age >= steps) break;
+      const auto second = [&](int64_t step) { return schedule.timesteps[step] < request.boundary_timestep; };
+      const Transformer& model = experts[second(age)];
+      const bool crosses = age > 0 && second(age) != second(age - 1);
+      const std::string boundary = v.boundary;
       std::vector<at::Tensor> window;
       int64_t previous = 0;
       const bool by_keys = v.previous == std::string("matched_kv");
@@ -120,8 +139,10 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
       window.push_back(at_start[i]);
       const bool has_next = i + 1 < blocks && i + 1 <= iteration;
       const int64_t seen = has_next ? std::min(c, at_start[i + 1].size(2)) : 0;
-      const bool cached = v.cache == std::string("on");
-      if (!cached && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
+      const bool on = v.cache == std::string("on");
+      const bool cached = on && (!crosses || boundary == "mixed");
+      const bool recomputed = !on || (crosses && boundary == "recompute");
+      if (recomputed && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
       const at::Tensor input = at::cat(window, 2);
       const TokenGrid grid = model.grid(input.sizes());
       RememberingAttention attention(model, grid);
@@ -136,9 +157,11 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
       }
       const auto time = model.time_conditioning(at::full({1}, schedule.timesteps[age]));
       at::Tensor hidden = model.embed(at::cat({input, input}));
-      model.forward_layers({0, kLayers}, hidden, time, text, model.rotary().table(grid, 0, at::kCPU), attention);
+      model.forward_layers({0, kLayers}, hidden, time, texts[second(age)], model.rotary().table(grid, 0, at::kCPU),
+                           attention);
       const at::Tensor both = model.head(hidden, time, grid).slice(2, previous, previous + at_start[i].size(2));
-      const at::Tensor prediction = both[1] + request.guidance_scale * (both[0] - both[1]);
+      const double scale = second(age) ? *request.guidance_scale_2 : request.guidance_scale;
+      const at::Tensor prediction = both[1] + scale * (both[0] - both[1]);
       latents[i] = samplers[i]->step(prediction.unsqueeze(0), at_start[i]);
       next_memory = attention.own;
       for (auto* kept : {&attention.own.keys, &attention.own.values})
@@ -173,6 +196,25 @@ BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
       entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
   const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, 1, kConfig);
   BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
+BOOST_DATA_TEST_CASE(two_experts_equal_a_plain_loop, data::make(kExpertVariants) * data::make({1, 3}), variant, ranks) {
+  const Request request = experts_request(variant.frames);
+  const auto entry = dualparal_strategy();
+  const at::Tensor noise =
+      entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, kConfig);
+  BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_seen_across_the_boundary_matters) {
+  const Request request = experts_request(13);
+  const auto run = [&](const char* boundary) {
+    return denoise_on_ranks(dualparal_strategy(), options_of({"on", "on", "synchronous", 2, 13, boundary}), request, 1,
+                            kConfig);
+  };
+  BOOST_TEST(relative_error(run("none"), run("recompute")) > 1e-4);
+  BOOST_TEST(relative_error(run("mixed"), run("recompute")) > 1e-4);
 }
 
 BOOST_DATA_TEST_CASE(any_number_of_frames, data::make({81, 85, 301, 513, 1025}), frames) {

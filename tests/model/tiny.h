@@ -36,13 +36,21 @@ inline std::unique_ptr<WeightSource> tiny_weights(at::ScalarType dtype = at::kFl
 /// Normal numbers so large that every weight (norms and biases too) is seen in the result, the same for the same name.
 class LargeWeights final : public WeightSource {
  public:
-  explicit LargeWeights(at::ScalarType dtype = at::kFloat) : WeightSource({at::kCPU, dtype}) {}
+  /// variant: other numbers for the same names.
+  explicit LargeWeights(at::ScalarType dtype = at::kFloat, std::string variant = "")
+      : WeightSource({at::kCPU, dtype}), variant_(std::move(variant)) {}
   void read_into(const std::string& name, at::Tensor target) override {
-    target.copy_(randn(target.sizes(), std::hash<std::string>{}(name)) * 0.3);
+    target.copy_(randn(target.sizes(), std::hash<std::string>{}(name + variant_)) * 0.3);
   }
   void skip(const std::string&, at::IntArrayRef) override {}
   bool contains(const std::string&) const override { return false; }
   void refuse_surplus() const override {}
+
+ private:
+  std::string variant_;
 };
+
+/// The second of two experts, beside one of LargeWeights.
+inline LargeWeights second_weights(at::ScalarType dtype = at::kFloat) { return LargeWeights(dtype, " of the second"); }
 
 }  // namespace dualparal::testing

@@ -102,6 +102,52 @@ BOOST_AUTO_TEST_CASE(the_strategies_of_the_table_can_take_guidance_halves_in_tur
                entry.name);
 }
 
+// With two experts, every strategy gives on three ranks what it gives on one, and sends what its plan says.
+BOOST_DATA_TEST_CASE(two_experts_on_ranks, data::make(names()), name) {
+  if (name == "single" || name == "video_infinity") return;  // whose clips are as many as the ranks
+  const Request two = experts_request(kFrames);
+  if (name == "pipefusion") {
+    expect_error<UsageError>({"pipefusion", "two experts"}, [&] { plan_of(entry_of(name), {}, two, 1, kConfig); });
+    return;
+  }
+  const at::Tensor alone = denoise_on_ranks(entry_of(name), {}, two, 1, kConfig);
+  int64_t sent = 0;
+  const at::Tensor split = denoise_on_ranks(entry_of(name), {}, two, 3, kConfig, at::kFloat, 0, &sent);
+  BOOST_TEST(relative_error(split, alone) < 1e-4);
+  BOOST_TEST(static_cast<double>(sent) == cost_of(entry_of(name), {}, two, 3, kConfig).sent_bytes,
+             boost::test_tools::tolerance(0.01));
+  Request first_only = two;
+  first_only.boundary_timestep = 0;
+  BOOST_TEST(relative_error(denoise_on_ranks(entry_of(name), {}, first_only, 1, kConfig), alone) > 1e-3);
+  if (entry_of(name).exact)
+    BOOST_TEST(relative_error(alone, denoise_on_ranks(entry_of("single"), {}, two, 1, kConfig)) < 1e-4);
+}
+
+// What an image says of a frame belongs to the frame's place in the video: in every strategy that takes images, frames
+// are told of their own condition.
+BOOST_DATA_TEST_CASE(conditions_go_with_their_frames, data::make(names()), name) {
+  auto config = kConfig;
+  config.in_channels = 36;
+  Request conditioned = request();
+  conditioned.condition = randn({1, 20, kFrames, 4, 6}, 77);
+  if (name == "fifo") {
+    expect_error<UsageError>({"fifo", "image"}, [&] { plan_of(entry_of(name), {}, conditioned, 1, config); });
+    return;
+  }
+  const OptionValues options =
+      name == "dualparal" ? OptionValues{{"block-frames", "3"}, {"context-frames", "2"}} : OptionValues{};
+  const int64_t ranks = name == "single" ? 1 : 3;
+  const at::Tensor latents = denoise_on_ranks(entry_of(name), options, conditioned, ranks, config);
+  if (entry_of(name).exact)
+    BOOST_TEST(relative_error(latents, denoise_on_ranks(entry_of("single"), {}, conditioned, 1, config)) < 1e-4);
+  // Another condition of the last frame changes the last frame.
+  Request other = conditioned;
+  other.condition = conditioned.condition.clone();
+  other.condition.select(2, kFrames - 1).neg_();
+  const at::Tensor changed = denoise_on_ranks(entry_of(name), options, other, ranks, config);
+  BOOST_TEST(relative_error(changed.select(2, kFrames - 1), latents.select(2, kFrames - 1)) > 1e-2);
+}
+
 BOOST_AUTO_TEST_CASE(a_window_as_long_as_the_video_is_single) {
   const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);
   const at::Tensor actual =

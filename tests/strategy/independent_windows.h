@@ -41,7 +41,7 @@ struct IndependentWindows final : Strategy {
       const int64_t owner = w % exchange.world_size();
       at::Tensor latents = denoiser.noise(all[w]);
       if (owner == exchange.rank())
-        latents = denoise_alone(denoiser, latents, denoiser.pass(all[w].size()), context.recorder, {.block = w});
+        latents = denoise_alone(denoiser, latents, denoiser.pass(all[w]), context.recorder, {.block = w});
       if (owner > 0 && owner == exchange.rank()) exchange.send(latents, 0);
       if (owner > 0 && exchange.rank() == 0)
         latents = exchange.receive(latents.sizes(), latents.options(), owner).take();

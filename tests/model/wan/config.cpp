@@ -78,11 +78,10 @@ const std::vector<Change> kRefused = {
     {kTransformer, "_class_name", "FluxTransformer2DModel", {"WanTransformer3DModel"}},
     {kTransformer, "qk_norm", "layer_norm", {"rms_norm_across_heads"}},
     {kTransformer, "qk_norm", nullptr, {"rms_norm_across_heads"}},
-    {kTransformer, "image_dim", 1280, {"expected null"}},
-    {kTransformer, "added_kv_proj_dim", 5120, {"expected null"}},
-    {kTransformer, "pos_embed_seq_len", 514, {"expected null"}},
+    {kTransformer, "image_dim", -1, {"positive"}},
+    {kTransformer, "added_kv_proj_dim", 5120, {"expected 0"}},
+    {kTransformer, "pos_embed_seq_len", 514, {"image_dim"}},
     {kTransformer, "out_channels", 32, {"16"}},
-    {kTransformer, "in_channels", 36, {"out_channels"}},
     {kTransformer, "patch_size", {2, 2, 2}, {"expected 1"}},
     {kTransformer, "patch_size", {1, 2}, {"three"}},
     {kTransformer, "patch_size", {1, 2, 0}, {"three positive"}},
@@ -123,11 +122,13 @@ const std::vector<Change> kRefused = {
     {kScheduler, "use_dynamic_shifting", true, {"false"}},
     {kScheduler, "shift_terminal", 0.1, {"null"}},
     {kScheduler, "final_sigmas_type", "sigma_min", {"zero"}},
-    {kIndex, "_class_name", "WanImageToVideoPipeline", {"WanPipeline"}},
+    {kIndex, "_class_name", "WanVideoToVideoPipeline", {"WanPipeline", "WanImageToVideoPipeline"}},
+    {kIndex, "image_encoder", {"transformers", "CLIPTextModel"}, {"CLIPVisionModel"}},
+    {kIndex, "expand_timesteps", true, {"false"}},
     {kIndex, "vae", {"diffusers", "AutoencoderKL"}, {"AutoencoderKLWan"}},
     {kIndex, "scheduler", {"diffusers", "DDIMScheduler"}, {"UniPCMultistepScheduler"}},
-    {kIndex, "transformer_2", {"diffusers", "WanTransformer3DModel"}, {"Wan 2.1"}},
-    {kIndex, "boundary_ratio", 0.875, {"Wan 2.1"}},
+    {kIndex, "transformer_2", {"diffusers", "WanTransformer3DModel"}, {"boundary_ratio", "both"}},
+    {kIndex, "boundary_ratio", 0.875, {"transformer_2", "both"}},
     // Wrong types, and numbers that no size can be.
     {kTransformer, "num_layers", "30", {"integer"}},
     {kTransformer, "num_layers", 30.5, {"integer"}},
@@ -322,6 +323,7 @@ BOOST_AUTO_TEST_CASE(parts_that_do_not_fit_together_are_refused) {
     expect_error(words, [&] { WanModel(folder / "model", true); });
   };
   expect_misfit({{"in_channels", 8}, {"out_channels", 8}}, {"VAE has 16", "takes 8"});
+  expect_misfit({{"in_channels", 36}}, {"WanPipeline needs 0 channels beside", "takes 20"});
   expect_misfit({{"text_dim", 2048}}, {"4096 numbers", "takes 2048"});
 }
 

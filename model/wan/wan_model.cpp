@@ -61,7 +61,7 @@ PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::stri
           encoder.encode(tokenizer.encode(negative), tokenizer.max_length())};
 }
 
-bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }
+bool WanModel::has_tokenizer() const { return Tokenizer::is_in(dir_ / "tokenizer"); }
 
 int64_t WanModel::text_tokens() const { return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512; }
 

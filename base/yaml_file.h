@@ -9,14 +9,14 @@
 
 namespace dualparal {
 
-/// A YAML file's root; Error that names the file, and the line of what is no YAML.
+/// A YAML file's root. Error if it cannot be read, UsageError that names file and line of what is no YAML.
 inline YAML::Node load_yaml(const std::string& file) {
   try {
     return YAML::LoadFile(file);
   } catch (const YAML::BadFile&) {
     fail("{}: cannot read", file);
   } catch (const YAML::Exception& error) {
-    fail("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg);
+    throw UsageError(fmt::format("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg));
   }
 }
 

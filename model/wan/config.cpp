@@ -25,6 +25,11 @@ TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   config.attention_head_dim = reader.size("attention_head_dim");
   config.in_channels = reader.size("in_channels");
   config.out_channels = reader.optional<int64_t>("out_channels", config.in_channels);
+  check(config.out_channels >= config.in_channels && !reader.has("image_dim"),
+        "{}: an image-to-video transformer ('in_channels' = {}, 'out_channels' = {}, the rest for the image); this "
+        "program "
+        "reads text-to-video ones",
+        file.string(), config.in_channels, config.out_channels);
   check(config.out_channels == config.in_channels, "{}: 'out_channels' = {} expected {} as 'in_channels'",
         file.string(), config.out_channels, config.in_channels);
   config.text_dim = reader.size("text_dim");
@@ -104,6 +109,10 @@ void check_model_index(const std::filesystem::path& model_dir) {
   check(std::filesystem::is_directory(model_dir), "{}: no such folder for a model", model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
   const auto class_name = reader.required<std::string>("_class_name");
+  check(class_name != "WanImageToVideoPipeline",
+        "{}: an image-to-video checkpoint; this program reads text-to-video ones (WanPipeline), as "
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        reader.file().string());
   check(class_name == "WanPipeline", "{}: '_class_name' expected \"WanPipeline\", got \"{}\"", reader.file().string(),
         class_name);
   const auto expect = [&](const std::string& part, std::initializer_list<const char*> classes) {

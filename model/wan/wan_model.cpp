@@ -32,6 +32,11 @@ std::string WanModel::name() const {
   return (absolute.has_filename() ? absolute : absolute.parent_path()).filename().string();
 }
 
+bool WanModel::has_weights() const {
+  return Checkpoint::is_in(dir_ / "transformer") || Checkpoint::is_in(dir_ / "vae") ||
+         Checkpoint::is_in(dir_ / "text_encoder");
+}
+
 std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placement placement) const {
   if (placement.device.is_meta()) return shapes_only(placement.dtype);
   if (random_weights_) return dualparal::random_weights(kRandomSeed, placement);

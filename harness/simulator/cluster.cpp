@@ -106,7 +106,7 @@ class ClusterReader {
     e.convolution = node["convolution"] ? number(node, "convolution") : 1;
     e.memory = number(node, "memory");
     if (node["range"]) e.range = number(node, "range", 0);
-    check(e.range < 1, "{}: 'range' expected less than 1", at(node));
+    check_usage(e.range < 1, "{}: 'range' expected less than 1", at(node));
     e.operation_s = number(node, "operation_s", 0);
     if (node["operation_overlaps"])
       check_usage(YAML::convert<bool>::decode(node["operation_overlaps"], e.operation_overlaps),

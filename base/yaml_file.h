@@ -10,13 +10,13 @@
 
 namespace dualparal {
 
-/// A YAML file's root; Error that names the file, and the line of what is no YAML.
+/// A YAML file's root. Error if it cannot be read, UsageError that names file and line of what is no YAML.
 inline YAML::Node load_yaml(const std::string& file) {
   const std::string text = read_file(file);
   try {
     return YAML::Load(text);
   } catch (const YAML::Exception& error) {
-    fail("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg);
+    throw UsageError(fmt::format("{}:{}: not valid YAML: {}", file, error.mark.line + 1, error.msg));
   }
 }
 

@@ -16,6 +16,7 @@ import json
 import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -51,7 +52,25 @@ def layer_case(folder: pathlib.Path):
 CASES = {"embedded": embedded_case, "layer": layer_case}
 
 
-def run_case(name: str, dtype: str, args, folder: pathlib.Path) -> dict:
+class Progress:
+    """On standard error: one line that renews itself on a terminal, else one when something begins."""
+
+    def __init__(self, what: str):
+        self.what, self.terminal = what, sys.stderr.isatty()
+
+    def say(self, text: str, always: bool = True) -> None:
+        if self.terminal:
+            print(f"\r\033[K# {self.what}: {text}", end="", file=sys.stderr, flush=True)
+        elif always:
+            print(f"# {self.what}: {text}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def run_case(name: str, dtype: str, args, folder: pathlib.Path, progress: Progress) -> dict:
+    progress.say("loading both, comparing their outputs")
     directory, latents, text, split = CASES[name](folder)
     inputs, output = folder / "inputs.safetensors", folder / "output.safetensors"
     timestep = torch.tensor([500.0])
@@ -87,8 +106,12 @@ def run_case(name: str, dtype: str, args, folder: pathlib.Path) -> dict:
             return time.perf_counter() - start
 
         for _ in range(3):
-            time_ours(), time_theirs()
-        pairs = [(time_ours(), time_theirs()) for _ in range(args.repeat)]
+            round_s = time_ours() + time_theirs()
+        pairs = []
+        for done in range(args.repeat):
+            progress.say(f"pair {done + 1}/{args.repeat}, about {round_s * (args.repeat - done):.0f} s left",
+                         always=done == 0)
+            pairs.append((time_ours(), time_theirs()))
     finally:
         ours.stdin.close()
         ours.wait()
@@ -111,16 +134,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{'case':10} {'dtype':5} {'ours ms':>9} {'diffusers ms':>13} {'ratio':>6} {'quartiles':>13} {'error':>9}")
-    for name in args.case or CASES:
-        for dtype in DTYPES:
-            with tempfile.TemporaryDirectory() as folder:
-                r = run_case(name, dtype, args, pathlib.Path(folder))
-            low, high = r["ratio_quartiles"]
-            print(f"{name:10} {dtype:5} {r['ours_s'] * 1e3:9.2f} {r['diffusers_s'] * 1e3:13.2f} {r['ratio']:6.2f} "
-                  f"{low:6.2f}-{high:.2f} {r['max_relative_error']:9.1e}", flush=True)
-            if args.json:
-                with args.json.open("a") as out:
-                    out.write(json.dumps(r | {"torch": torch.__version__}) + "\n")
+    cases = [(name, dtype) for name in args.case or CASES for dtype in DTYPES]
+    for number, (name, dtype) in enumerate(cases, 1):
+        progress = Progress(f"case {number}/{len(cases)} ({name}, {dtype})")
+        with tempfile.TemporaryDirectory() as folder:
+            r = run_case(name, dtype, args, pathlib.Path(folder), progress)
+        progress.end()
+        low, high = r["ratio_quartiles"]
+        print(f"{name:10} {dtype:5} {r['ours_s'] * 1e3:9.2f} {r['diffusers_s'] * 1e3:13.2f} {r['ratio']:6.2f} "
+              f"{low:6.2f}-{high:.2f} {r['max_relative_error']:9.1e}", flush=True)
+        if args.json:
+            with args.json.open("a") as out:
+                out.write(json.dumps(r | {"torch": torch.__version__}) + "\n")
 
 
 if __name__ == "__main__":

@@ -112,5 +112,6 @@ BENCHMARK(CheckpointLoad)->ArgName("bf16")->Arg(0)->Arg(1)->Unit(benchmark::kMil
 int main(int argc, char** argv) {
   dualparal::count_cpu_memory();
   benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
 }

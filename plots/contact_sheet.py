@@ -3,22 +3,20 @@
 
     python plots/contact_sheet.py OUT.png VIDEO_OR_FOLDER... [--frames 8]
 
-A folder holds PNG frames, shown in the order of their names. Video files are read through the `ffmpeg` program or,
-where that is missing, the Python package imageio.
+A folder holds PNG frames, shown in the order of their names. Video files are read with the Python package av.
 """
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
-from figure import STYLE, WIDTH, plt
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from figure import STYLE, WIDTH, plt  # noqa: E402
 
 
 def evenly(total: int, wanted: int) -> list[int]:
@@ -35,16 +33,15 @@ def read_frames(source: Path, wanted: int) -> list[tuple[int, np.ndarray]]:
         return [(i, np.asarray(Image.open(files[i]).convert("RGB"))) for i in evenly(len(files), wanted)]
     if not source.exists():
         raise ValueError(f"{source}: no such file or folder")
-    if shutil.which("ffmpeg"):
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(["ffmpeg", "-v", "error", "-i", source, f"{folder}/%06d.png"], check=True)
-            return read_frames(Path(folder), wanted)
     try:
-        import imageio.v3 as imageio
-        frames = imageio.imread(source)
-    except ImportError as error:
-        raise ValueError(f"{source}: install ffmpeg or the Python package imageio[pyav] to read it") from error
-    return [(i, frames[i]) for i in evenly(len(frames), wanted)]
+        with av.open(str(source)) as video:
+            total = sum(1 for _ in video.decode(video=0))
+        wanted_frames = set(evenly(total, wanted)) if total else set()
+        with av.open(str(source)) as video:  # again: all frames of a long video would take too much memory
+            return [(i, frame.to_ndarray(format="rgb24")) for i, frame in enumerate(video.decode(video=0))
+                    if i in wanted_frames]
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"{source}: cannot read this video: {error}") from None
 
 
 def contact_sheet(sources: list[Path], wanted: int = 8, width: float = 2 * WIDTH):

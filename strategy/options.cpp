@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/errors.h"
+#include "base/nearest.h"
 
 namespace dualparal {
 namespace {
@@ -48,7 +49,8 @@ OptionValues resolve_options(const std::string& strategy, const std::vector<Opti
     if (spec == specs.end()) {
       std::vector<std::string> known;
       for (const auto& s : specs) known.push_back("--" + s.name);
-      throw UsageError(fmt::format("--{}: strategy '{}' has no such option; it has {}", name, strategy,
+      throw UsageError(fmt::format("--{}: strategy '{}' has no such option{}; it has {}", name, strategy,
+                                   did_you_mean("--" + name, known),
                                    known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
     }
     check_value(*spec, value);

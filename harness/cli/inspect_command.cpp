@@ -5,6 +5,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include "base/data_dir.h"
 #include "harness/cli/inspect.h"
 
 namespace dualparal {
@@ -20,7 +21,7 @@ Command inspect_command(CLI::App& program) {
   app->add_option("--nproc", flags->nproc, "ranks to split the layers over")->capture_default_str();
   app->add_option("--dtype", flags->dtype, "fp32, bf16 or fp16")->capture_default_str();
   return {app, [flags] {
-            fmt::print("{}", inspect_checkpoint(flags->checkpoint, flags->nproc, flags->dtype));
+            fmt::print("{}", inspect_checkpoint(project_path(flags->checkpoint), flags->nproc, flags->dtype));
             return 0;
           }};
 }

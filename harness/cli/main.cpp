@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "harness/cli/command.h"
 #include "harness/cli/standard_streams.h"
+#include "harness/cli/usage_error.h"
 
 namespace dualparal {
 namespace {
@@ -29,7 +30,7 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    return report_error(fmt::format("{} (see --help)", error.what()), 2);
+    return report_error(explain_usage(app, {argv + 1, argv + argc}, error.what()), 2);
   }
   for (const Command& command : commands)
     if (command.app->parsed()) return command.run();

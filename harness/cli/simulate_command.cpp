@@ -12,7 +12,7 @@ Command simulate_command(CLI::App& program) {
   const auto options = std::make_shared<SimulateOptions>();
   CLI::App* app = program.add_subcommand("simulate", "replay the traces of a run on described clusters");
   app->add_option("traces", options->traces, "folder that `generate --traces` wrote")->required();
-  app->add_option("--cluster", options->clusters, "YAML files, see configs/clusters/")->required();
+  app->add_option("--cluster", options->clusters, "names of those in configs/clusters/, or YAML files")->required();
   app->add_option("--compute", options->compute,
                   "model: from the traced work and the cluster's rates; measured: as the traces' clocks say, on the "
                   "device that they come from")
@@ -22,6 +22,8 @@ Command simulate_command(CLI::App& program) {
   app->add_flag(
       "--sweep", options->sweep,
       "besides, with each share and the links at the ends of their ranges: how much the result depends on them");
+  app->add_flag("--share-devices", options->share_devices,
+                "let ranks share a device, its time and its memory, where there are more ranks than devices");
   app->add_flag("--quiet", options->quiet, "no summary");
   return {app, [options] {
             run_simulate(*options);

@@ -12,6 +12,7 @@
 #include "base/device.h"
 #include "comm/nccl_communicator.h"
 #include "harness/options/open_model.h"
+#include "harness/options/output_options.h"
 #include "harness/options/strategies.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/sampling/sampler.h"
@@ -90,6 +91,15 @@ CLI::Validator positive_number(int64_t most) {
 }
 
 namespace {
+
+// An unsigned number is read from "-1", too, as a very large one.
+CLI::Validator not_negative_text() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text.starts_with('-') ? fmt::format("expected a whole number from 0, got {}", text) : "";
+      },
+      "");
+}
 
 // Declares flags of one group of the help.
 struct FlagGroup {
@@ -188,12 +198,15 @@ void add_flags(const FlagGroup& in, SamplingOptions& o) {
             "of the second of two experts, at low noise [from the model, else --guidance-scale]");
   in.option("--flow-shift", o.flow_shift, "shift of the noise levels [from the checkpoint's scheduler]");
   in.option("--sampler", o.sampler, "unipc or euler [from the checkpoint's scheduler]");
-  in.option("--seed", o.seed, "of the initial noise")->capture_default_str();
+  in.option("--seed", o.seed, "of the initial noise, a whole number from 0")
+      ->capture_default_str()
+      ->check(not_negative_text());
   in.option("--initial-noise", o.initial_noise, "safetensors with noise [1, channels, latent frames, h, w]");
 }
 
 void add_flags(const FlagGroup& in, OutputOptions& o) {
-  in.option("--output", o.video, "the video, an mp4 file");
+  in.option("--output", o.video,
+            "the video, an mp4 file [of a run that would write nothing at all: STRATEGY_FRAMES-frames_seed-SEED.mp4]");
   in.option("--save-frames", o.save_frames, "folder for the frames as PNG files");
   in.option("--save-latents", o.save_latents, "safetensors file for the final latents (fp32)");
   in.option("--save-noise", o.save_noise, "safetensors file for the initial noise");
@@ -262,25 +275,6 @@ void resolve_sampling(SamplingOptions& o, const ModelOptions& model) {
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
 }
 
-void check_output(const OutputOptions& o, Mode mode) {
-  if (mode != Mode::kRun)
-    for (const auto& [name, value] : {std::pair("--output", o.video),
-                                      {"--save-frames", o.save_frames},
-                                      {"--save-latents", o.save_latents},
-                                      {"--save-noise", o.save_noise},
-                                      {"--save-prompt-embeds", o.save_prompt_embeds},
-                                      {"--save-image-embeds", o.save_image_embeds},
-                                      {"--timeline", o.timeline},
-                                      {"--reference-latents", o.reference_latents}})
-      check_usage(value.empty(), "{}: --mode {} has no video, latents or common clock to write", name, mode_name(mode));
-  check_usage(!(o.no_decode && (!o.video.empty() || !o.save_frames.empty())),
-              "--no-decode leaves nothing to write to {}", o.video.empty() ? "--save-frames" : "--output");
-  check_usage(!o.no_quality || o.reference_latents.empty(),
-              "--reference-latents {} gives quality metrics, which --no-quality leaves out", o.reference_latents);
-  check_usage(o.video.empty() || fs::path(o.video).extension() == ".mp4", "--output: expected a .mp4 file, got '{}'",
-              o.video);
-}
-
 }  // namespace
 
 void add_generate_options(CLI::App& app, GenerateOptions& o) {
@@ -294,15 +288,14 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
 
 void resolve_generate_options(GenerateOptions& o) {
   if (o.model.dir.empty()) o.model.dir = (data_dir() / "models" / "moving-shapes").string();
+  o.model.dir = project_path(o.model.dir).string();
   check_model_index(o.model.dir);
   apply_model_defaults(o);
   resolve_sampling(o.sampling, o.model);
   resolve_run(o.run, o.model);
   check_video(o.video, o.model);
   resolve_attention(o.attention, attention_setting(o.model.dir, o.run.strategy, *o.video.frames, o.video.model_frames));
-  check_output(o.output, o.run.mode);
-  check_usage(!o.output.overlap_decoding || find_strategy(o.run.strategy).streams_blocks,
-              "--overlap-decoding: {} finishes all latents at once; nothing can be decoded before", o.run.strategy);
+  resolve_output(o);
 }
 
 nlohmann::ordered_json to_json(const GenerateOptions& o) {

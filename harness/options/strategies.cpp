@@ -2,6 +2,7 @@
 #include "harness/options/strategies.h"
 
 #include "base/errors.h"
+#include "base/nearest.h"
 #include "baselines/context_windows.h"
 #include "baselines/fifo.h"
 #include "baselines/naive_pipeline.h"
@@ -29,7 +30,8 @@ const StrategyEntry& find_strategy(const std::string& name) {
     if (entry.name == name) return entry;
     names.push_back(entry.name);
   }
-  throw UsageError(fmt::format("--strategy: '{}' is not known; there are: {}", name, fmt::join(names, ", ")));
+  throw UsageError(fmt::format("--strategy: '{}' is not known{}; there are: {}", name, did_you_mean(name, names),
+                               fmt::join(names, ", ")));
 }
 
 }  // namespace dualparal

@@ -11,12 +11,14 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "harness/options/open_model.h"
 #include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
+#include "harness/run/notices.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/run_session.h"
 
@@ -65,21 +67,17 @@ int64_t world_size_of(const GenerateOptions& options, const std::optional<RankEn
   return world_size;
 }
 
-// Before any rank is started: an impossible plan is refused once, a folder that cannot be made too.
-void check_possible(const GenerateOptions& options, int64_t world_size) {
-  const WanModel model = open_model(options.model);
-  // A LoRA that does not fit is refused once, too.
-  for (int64_t expert = 0; !options.model.loras.empty() && expert < model.experts(); ++expert)
-    model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
-  check_image_options(options, model);
-  const Request request = make_request(options, model);
-  find_strategy(options.run.strategy)
-      .make(options.run.strategy_options)
-      ->plan(workload_of(request, model, parse_dtype(options.model.dtype), world_size));
-  if (options.output.traces.empty()) return;
+// Before any rank is started: a folder that cannot be made is refused once.
+void make_traces_folder(const std::string& folder) {
+  if (folder.empty()) return;
   std::error_code why;
-  std::filesystem::create_directories(options.output.traces, why);
-  check(!why, "--traces {}: cannot make the folder: {}", options.output.traces, why.message());
+  std::filesystem::create_directories(folder, why);
+  check(!why, "--traces {}: cannot make the folder: {}", folder, why.message());
+}
+
+// By one process of a run: the one that a user or a sweep started, or the first of a launcher's.
+bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
+  return !options.run.quiet && !std::getenv("DUALPARAL_STORE_HOSTED") && (!environment || environment->rank == 0);
 }
 
 // The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
@@ -121,6 +119,23 @@ std::optional<ResultLine> run_as_rank(const GenerateOptions& options,
 
 }  // namespace
 
+void check_possible(const GenerateOptions& options, int64_t world_size) {
+  const WanModel model = open_model(options.model);
+  check_usage(
+      options.model.random_weights || options.run.mode == Mode::kTrace || model.has_weights(),
+      "{}: configurations without weights; --mode {} needs a checkpoint's folder, or --random-weights (--mode trace "
+      "and `dualparal inspect` need neither)",
+      options.model.dir, mode_name(options.run.mode));
+  // A LoRA that does not fit is refused once, too.
+  for (int64_t expert = 0; !options.model.loras.empty() && expert < model.experts(); ++expert)
+    model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
+  check_image_options(options, model);
+  const Request request = make_request(options, model);
+  find_strategy(options.run.strategy)
+      .make(options.run.strategy_options)
+      ->plan(workload_of(request, model, parse_dtype(options.model.dtype), world_size));
+}
+
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
   GenerateOptions options = given;
   resolve_generate_options(options);
@@ -129,7 +144,10 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   check_possible(options, world_size);
+  make_traces_folder(options.output.traces);
   if (!environment) note_flow_shift(given, options);
+  if (speaks(options, environment))
+    for (const auto& text : notices(given, options)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
     try {
@@ -141,6 +159,8 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
       throw;
     }
   }
+  std::optional<OnInterrupt> interrupt;
+  if (world_size == 1 || !runs) interrupt.emplace([&options] { return what_is_kept(options); });
   const std::optional<ResultLine> line = runs ? run_as_rank(options, environment) : emulate(options);
   if (!line) return;
   if (!options.run.quiet) print_summary(options, *line);

@@ -208,7 +208,11 @@ class Supervisor {
 void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc) {
   struct sigaction action {};
   action.sa_handler = [](int signal) { caught_signal = signal; };
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // a sweep's points leave Ctrl-C to it
+  }
   Supervisor(arguments, nproc).run();
 }
 

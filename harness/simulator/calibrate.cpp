@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
 #include "harness/simulator/replay.h"
@@ -262,9 +263,10 @@ std::string Calibration::text() const {
 }
 
 void run_calibrate(const CalibrateOptions& options) {
+  const Cluster described = read_cluster(named_yaml("cluster", "configs/clusters", options.cluster));
   std::vector<TraceSet> sets;
   for (const auto& folder : options.traces) sets.push_back(read_traces(folder));
-  const Calibration calibration = calibrate(sets, read_cluster(options.cluster));
+  const Calibration calibration = calibrate(sets, described);
   fmt::print("{}", calibration.text());
   write_file(options.output, cluster_yaml(calibration.cluster));
   fmt::print("wrote {}\n", options.output.string());

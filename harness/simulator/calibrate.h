@@ -25,7 +25,8 @@ Calibration calibrate(const std::vector<TraceSet>& traces, const Cluster& base);
 
 struct CalibrateOptions {
   std::vector<std::filesystem::path> traces;
-  std::filesystem::path cluster, output;
+  std::string cluster;  ///< the name of one in configs/clusters, or a YAML file
+  std::filesystem::path output;
 };
 
 /// `dualparal calibrate`.

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/errors.h"
+#include "base/nearest.h"
 #include "base/yaml_file.h"
 
 namespace dualparal {
@@ -43,30 +44,32 @@ class ClusterReader {
     read_links(required(root, "links"), cluster);
     if (root["sources"])
       for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
-    check(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
-          cluster.nodes);
-    check(cluster.devices() <= kMostDevices, "{}: {} devices, expected at most {}: each pair of them has a route",
-          file_, cluster.devices(), kMostDevices);
+    check_usage(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
+                cluster.nodes);
+    check_usage(cluster.devices() <= kMostDevices,
+                "{}: {} devices, expected at most {}: each pair of them has a route", file_, cluster.devices(),
+                kMostDevices);
     return cluster;
   }
 
   std::string at(const YAML::Node& node) const { return fmt::format("{}:{}", file_, node.Mark().line + 1); }
 
   void expect_keys(const YAML::Node& node, const std::set<std::string>& keys) const {
-    check(node.IsMap(), "{}: expected a map with {}", at(node), fmt::join(keys, ", "));
+    check_usage(node.IsMap(), "{}: expected a map with {}", at(node), fmt::join(keys, ", "));
     for (const auto& item : node)
-      check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'; there are: {}", at(item.first),
-            item.first.as<std::string>(), fmt::join(keys, ", "));
+      check_usage(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'{}; there are: {}", at(item.first),
+                  item.first.as<std::string>(), did_you_mean(item.first.as<std::string>(), {keys.begin(), keys.end()}),
+                  fmt::join(keys, ", "));
   }
 
   YAML::Node required(const YAML::Node& node, const char* key) const {
-    check(bool(node[key]), "{}: '{}' is missing", at(node), key);
+    check_usage(bool(node[key]), "{}: '{}' is missing", at(node), key);
     return node[key];
   }
 
   std::string text(const YAML::Node& node, const char* key) const {
     const YAML::Node value = required(node, key);
-    check(value.IsScalar() && !value.as<std::string>().empty(), "{}: '{}' expected a text", at(value), key);
+    check_usage(value.IsScalar() && !value.as<std::string>().empty(), "{}: '{}' expected a text", at(value), key);
     return value.as<std::string>();
   }
 
@@ -75,16 +78,18 @@ class ClusterReader {
     if (fallback && !node[key]) return *fallback;
     const YAML::Node value = required(node, key);
     double result = 0;
-    check(value.IsScalar() && YAML::convert<double>::decode(value, result) && result >= 0 && (fallback || result > 0),
-          "{}: '{}' expected a {} number", at(value), key, fallback ? "non-negative" : "positive");
+    check_usage(
+        value.IsScalar() && YAML::convert<double>::decode(value, result) && result >= 0 && (fallback || result > 0),
+        "{}: '{}' expected a {} number", at(value), key, fallback ? "non-negative" : "positive");
     return result;
   }
 
   int64_t whole(const YAML::Node& node, const char* key, int64_t minimum, int64_t most = kMostDevices) const {
     const double value = number(node, key);
-    check(value >= static_cast<double>(minimum) && value == std::floor(value),
-          "{}: '{}' expected a whole number of at least {}", at(node[key]), key, minimum);
-    check(value <= static_cast<double>(most), "{}: '{}' expected at most {}, got {}", at(node[key]), key, most, value);
+    check_usage(value >= static_cast<double>(minimum) && value == std::floor(value),
+                "{}: '{}' expected a whole number of at least {}", at(node[key]), key, minimum);
+    check_usage(value <= static_cast<double>(most), "{}: '{}' expected at most {}, got {}", at(node[key]), key, most,
+                value);
     return static_cast<int64_t>(value);
   }
 
@@ -100,8 +105,9 @@ class ClusterReader {
     cluster.device_name = text(node, "name");
     cluster.device_memory_bytes = bytes(node, "memory_bytes");
     cluster.device_reserved_bytes = bytes(node, "reserved_bytes");
-    check(cluster.device_reserved_bytes <= cluster.device_memory_bytes, "{}: 'reserved_bytes' {} of 'memory_bytes' {}",
-          at(node), cluster.device_reserved_bytes, cluster.device_memory_bytes);
+    check_usage(cluster.device_reserved_bytes <= cluster.device_memory_bytes,
+                "{}: 'reserved_bytes' {} of 'memory_bytes' {}", at(node), cluster.device_reserved_bytes,
+                cluster.device_memory_bytes);
     cluster.memory_bytes_per_s = number(node, "memory_bytes_per_s");
     const YAML::Node rates = required(node, "flops_per_s");
     expect_keys(rates, {"fp32", "bf16", "fp16"});
@@ -115,18 +121,18 @@ class ClusterReader {
     expect_keys(
         node, {"basis", "matmul", "attention", "convolution", "memory", "range", "operation_s", "operation_overlaps"});
     e.basis = text(node, "basis");
-    check(e.basis.starts_with("assumed") || e.basis.starts_with("calibrated"),
-          "{}: 'basis' expected 'assumed ...' or 'calibrated ...'", at(node["basis"]));
+    check_usage(e.basis.starts_with("assumed") || e.basis.starts_with("calibrated"),
+                "{}: 'basis' expected 'assumed ...' or 'calibrated ...'", at(node["basis"]));
     e.matmul = number(node, "matmul");
     e.attention = number(node, "attention");
     e.convolution = node["convolution"] ? number(node, "convolution") : 1;
     e.memory = number(node, "memory");
     if (node["range"]) e.range = number(node, "range", 0);
-    check(e.range < 1, "{}: 'range' expected less than 1", at(node));
+    check_usage(e.range < 1, "{}: 'range' expected less than 1", at(node));
     e.operation_s = number(node, "operation_s", 0);
     if (node["operation_overlaps"])
-      check(YAML::convert<bool>::decode(node["operation_overlaps"], e.operation_overlaps), "{}: expected true or false",
-            at(node["operation_overlaps"]));
+      check_usage(YAML::convert<bool>::decode(node["operation_overlaps"], e.operation_overlaps),
+                  "{}: expected true or false", at(node["operation_overlaps"]));
   }
 
   void read_links(const YAML::Node& node, Cluster& cluster) const {

@@ -51,7 +51,8 @@ struct Cluster {
   double compute_seconds(const Work& work, const std::string& dtype) const;
 };
 
-/// Error that names file, line and key for what is missing, unknown or impossible.
+/// Error if the file cannot be read, UsageError that names file, line and key for what is missing, unknown or
+/// impossible.
 Cluster read_cluster(const std::filesystem::path& file);
 
 /// The cluster as a YAML file that read_cluster() reads.

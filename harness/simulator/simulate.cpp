@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -107,6 +108,12 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
   return line;
 }
 
+void check_devices(const Cluster& cluster, int64_t ranks) {
+  check_usage(ranks <= cluster.devices(),
+              "{} ranks, but '{}' ({}) has {} device(s); `dualparal simulate --share-devices` puts several on one",
+              ranks, cluster.name, cluster.file, cluster.devices());
+}
+
 namespace {
 
 void print_summary(const ResultLine& line) {
@@ -141,12 +148,14 @@ nlohmann::ordered_json swept_latencies(const SimulateOptions& options, const Tra
 void run_simulate(const SimulateOptions& options) {
   std::vector<Cluster> clusters;
   std::set<std::string> names;
-  for (const auto& file : options.clusters) {
-    clusters.push_back(read_cluster(file));
-    check_usage(names.insert(clusters.back().name).second, "--cluster: two files describe a cluster '{}'",
+  for (const auto& name : options.clusters) {
+    clusters.push_back(read_cluster(named_yaml("cluster", "configs/clusters", name)));
+    check_usage(names.insert(clusters.back().name).second, "--cluster: two of them describe a cluster '{}'",
                 clusters.back().name);
   }
   const TraceSet traces = read_traces(options.traces);
+  if (!options.share_devices)
+    for (const Cluster& cluster : clusters) check_devices(cluster, static_cast<int64_t>(traces.ranks.size()));
   std::string failure;
   for (const Cluster& cluster : clusters) {
     const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));

@@ -12,10 +12,11 @@ namespace dualparal {
 
 struct SimulateOptions {
   std::filesystem::path traces;
-  std::vector<std::filesystem::path> clusters;
-  std::string compute = "model";  ///< from the work and the cluster's rates; "measured": as the traces' clocks say
-  std::string result;             ///< file to append the result lines to
-  std::string timeline;           ///< Chrome trace; of several clusters, the name is put before the extension
+  std::vector<std::string> clusters;  ///< names of those in configs/clusters, or YAML files
+  std::string compute = "model";      ///< from the work and the cluster's rates; "measured": as the traces' clocks say
+  std::string result;                 ///< file to append the result lines to
+  std::string timeline;               ///< Chrome trace; of several clusters, the name is put before the extension
+  bool share_devices = false;         ///< more ranks than devices: rank r on device r % devices, instead of an error
   bool sweep = false;             ///< besides, with every share at the ends of its range
   bool quiet = false;
 };
@@ -24,6 +25,9 @@ struct SimulateOptions {
 /// memory than their device has make it a failed one, whose latency is null.
 ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
                           const std::string& compute);
+
+/// Error unless every rank has a device of its own.
+void check_devices(const Cluster& cluster, int64_t ranks);
 
 /// `dualparal simulate`: a line for each cluster. Throws Error at the end if the ranks did not fit into some memory.
 void run_simulate(const SimulateOptions& options);

@@ -9,8 +9,10 @@
 #include <set>
 #include <thread>
 
+#include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
@@ -20,6 +22,7 @@
 #include "harness/sweep/child_process.h"
 #include "harness/sweep/experiment.h"
 #include "harness/sweep/folder_lock.h"
+#include "harness/sweep/point_check.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -178,7 +181,7 @@ class Bench {
     if (options_.quiet) return;
     const double left = watch_.seconds() / static_cast<double>(std::max<int64_t>(1, begun_ - 1)) *
                         static_cast<double>(total_ - begun_ + 1);
-    fmt::print(stderr, "# {}/{} {}{}{}\n", begun_, total_, point.label(),
+    fmt::print(stderr, "# {}/{} {}{}{}\n", begun_, total_, long_label(point, varied_),
                point.repeat > 0 ? fmt::format(" (repeat {})", point.repeat) : "",
                begun_ == 1 ? "" : fmt::format(", about {} left", duration_text(left)));
   }
@@ -233,9 +236,15 @@ std::map<std::string, ResultStatus> results_so_far(const fs::path& file, bool re
 }  // namespace
 
 int64_t run_bench(const BenchOptions& options) {
-  const Experiment experiment = read_experiment(options.experiment);
+  Experiment experiment = read_experiment(named_yaml("experiment", "configs/experiments", options.experiment));
+  keep_only(experiment, options.only);
+  check_points(experiment);
   const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
   const fs::path lines = folder / "results.jsonl";
+  if (options.dry_run) {
+    fmt::print("{}", list_points(experiment, lines));
+    return 0;
+  }
   fs::create_directories(folder);
   // What a killed run has started may take a moment to end.
   const FolderLock lock(folder, std::chrono::seconds(10));
@@ -252,6 +261,10 @@ int64_t run_bench(const BenchOptions& options) {
   if (!options.quiet)
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
                missing.size(), folder.string());
+  const OnInterrupt interrupt([&] {
+    return fmt::format("the points that are done are kept in {}; the same command goes on with the others",
+                       lines.string());
+  });
   Bench bench(options, experiment, folder);
   const int64_t failed = missing.empty() ? 0 : bench.run(missing);
   bench.clean_up();  // even with nothing to do: a kill may have come between the last line and this

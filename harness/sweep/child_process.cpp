@@ -21,6 +21,7 @@ constexpr std::string_view kErrorPrefix = "error: ";
 [[noreturn]] void become(const std::vector<std::string>& arguments, int error_pipe, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);  // the parent died in between
+  signal(SIGINT, SIG_IGN);            // Ctrl-C is for the parent, which says what is kept; with it, this process ends
   dup2(error_pipe, STDERR_FILENO);
   const int null = open("/dev/null", O_WRONLY);
   dup2(null, STDOUT_FILENO);

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/nearest.h"
 #include "base/yaml_file.h"
 #include "harness/options/generate_options.h"
 #include "harness/options/strategies.h"
@@ -30,6 +31,9 @@ const std::set<std::string> kReserved = {
 constexpr int64_t kMostRepeats = 10'000;
 constexpr size_t kMostPoints = 100'000;
 constexpr size_t kLongestValue = 100'000;  // Linux takes arguments of up to 128 KiB
+std::filesystem::path folder_of(const std::filesystem::path& file) {
+  return file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+}
 
 class Reader {
  public:
@@ -45,25 +49,23 @@ class Reader {
     try {
       return read(load_yaml(file_));
     } catch (const YAML::Exception& error) {  // a key that is a list, for instance
-      fail("{}:{}: {}", file_, error.mark.line + 1, error.msg);
+      throw UsageError(fmt::format("{}:{}: {}", file_, error.mark.line + 1, error.msg));
     }
   }
 
  private:
   Experiment read(const YAML::Node& root) const {
-    check(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
+    check_usage(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", file_);
     static const std::set<std::string> keys = {
         "name",      "title",     "model",           "mode",  "device", "dtype", "repeat",     "warmup", "videos",
         "timelines", "reference", "error_vs_single", "bands", "base",   "sweep", "strategies", "skip",   "clusters"};
-    for (const auto& item : root)
-      check(keys.contains(item.first.as<std::string>()), "{}: unknown key '{}'", at(item.first),
-            item.first.as<std::string>());
+    for (const auto& item : root) check_key(item.first, keys);
 
     Experiment experiment;
-    check(root["name"] && root["name"].IsScalar(), "{}: 'name' is missing", file_);
+    check_usage(root["name"] && root["name"].IsScalar(), "{}: 'name' is missing", file_);
     experiment.name = root["name"].as<std::string>();
-    check(!experiment.name.empty() && experiment.name.find('/') == std::string::npos, "{}: 'name' must be a file name",
-          at(root["name"]));
+    check_usage(!experiment.name.empty() && experiment.name.find('/') == std::string::npos,
+                "{}: 'name' must be a file name", at(root["name"]));
     experiment.title = root["title"] ? root["title"].as<std::string>() : experiment.name;
     experiment.repeat = root["repeat"] ? number(root["repeat"], 1) : 1;
     Flags base = flags(root["base"]);
@@ -75,8 +77,8 @@ class Reader {
         (!base.contains("mode") || base["mode"] == "run") && (!base.contains("device") || base["device"] == "cpu");
     if (runs_on_cpu && !base.contains("warmup-steps")) base["warmup-steps"] = "1";
     const Sweep common = sweep(root["sweep"]);
-    check(root["strategies"] && root["strategies"].IsSequence() && root["strategies"].size() > 0,
-          "{}: 'strategies' expected a list of names, or of maps with 'name'", file_);
+    check_usage(root["strategies"] && root["strategies"].IsSequence() && root["strategies"].size() > 0,
+                "{}: 'strategies' expected a list of names, or of maps with 'name'", file_);
     for (const auto& entry : root["strategies"]) add_strategy(experiment, entry, base, common);
     if (root["clusters"]) add_clusters(experiment, root["clusters"]);
     mark_skipped(experiment, root["skip"]);
@@ -95,38 +97,46 @@ class Reader {
 
   std::string at(const YAML::Node& node) const { return fmt::format("{}:{}", file_, node.Mark().line + 1); }
 
+  void check_key(const YAML::Node& node, const std::set<std::string>& known) const {
+    const std::string key = scalar(node);
+    check_usage(known.contains(key), "{}: unknown key '{}'{}; there are: {}", at(node), key,
+                did_you_mean(key, {known.begin(), known.end()}), fmt::join(known, ", "));
+  }
+
   std::string scalar(const YAML::Node& node) const {
-    check(node.IsScalar(), "{}: expected a single value", at(node));
+    check_usage(node.IsScalar(), "{}: expected a single value", at(node));
     auto value = node.as<std::string>();
-    check(value.size() <= kLongestValue && value.find('\0') == std::string::npos,
-          "{}: a value of {} bytes, expected at most {} and none that is zero: no program can be started with another",
-          at(node), value.size(), kLongestValue);
+    check_usage(
+        value.size() <= kLongestValue && value.find('\0') == std::string::npos,
+        "{}: a value of {} bytes, expected at most {} and none that is zero: no program can be started with another",
+        at(node), value.size(), kLongestValue);
     return value;
   }
 
   int64_t number(const YAML::Node& node, int64_t minimum, int64_t most = kMostRepeats) const {
     try {
       const auto value = node.as<int64_t>();
-      check(value >= minimum && value <= most, "{}: expected a number of at least {} and at most {}, got {}", at(node),
-            minimum, most, value);
+      check_usage(value >= minimum && value <= most, "{}: expected a number of at least {} and at most {}, got {}",
+                  at(node), minimum, most, value);
       return value;
     } catch (const YAML::Exception&) {
-      fail("{}: expected a number", at(node));
+      throw UsageError(fmt::format("{}: expected a number", at(node)));
     }
   }
 
   std::string flag_name(const YAML::Node& node) const {
     std::string name = scalar(node);
     std::replace(name.begin(), name.end(), '_', '-');
-    check(known_flags_.contains(name), "{}: 'generate' has no flag --{}", at(node), name);
-    check(!kReserved.contains(name), "{}: --{} is set by bench itself", at(node), name);
+    check_usage(known_flags_.contains(name), "{}: 'generate' has no flag --{}{}", at(node), name,
+                did_you_mean(name, {known_flags_.begin(), known_flags_.end()}));
+    check_usage(!kReserved.contains(name), "{}: --{} is set by bench itself", at(node), name);
     return name;
   }
 
   Flags flags(const YAML::Node& node) const {
     Flags result;
     if (!node) return result;
-    check(node.IsMap(), "{}: expected a map of flags", at(node));
+    check_usage(node.IsMap(), "{}: expected a map of flags", at(node));
     for (const auto& item : node) result[flag_name(item.first)] = scalar(item.second);
     return result;
   }
@@ -134,9 +144,9 @@ class Reader {
   Sweep sweep(const YAML::Node& node) const {
     Sweep result;
     if (!node) return result;
-    check(node.IsMap(), "{}: expected a map of flags to lists", at(node));
+    check_usage(node.IsMap(), "{}: expected a map of flags to lists", at(node));
     for (const auto& item : node) {
-      check(item.second.IsSequence() && item.second.size() > 0, "{}: expected a list of values", at(item.second));
+      check_usage(item.second.IsSequence() && item.second.size() > 0, "{}: expected a list of values", at(item.second));
       std::vector<std::string> values;
       for (const auto& value : item.second) values.push_back(scalar(value));
       result.emplace_back(flag_name(item.first), std::move(values));
@@ -146,15 +156,16 @@ class Reader {
 
   void add_strategy(Experiment& experiment, const YAML::Node& entry, Flags chosen, Sweep axes) const {
     const bool is_map = entry.IsMap();
-    check(is_map || entry.IsScalar(), "{}: expected a strategy's name, or a map with 'name'", at(entry));
-    check(!is_map || entry["name"], "{}: the strategy's 'name' is missing", at(entry));
+    check_usage(is_map || entry.IsScalar(), "{}: expected a strategy's name, or a map with 'name'", at(entry));
+    check_usage(!is_map || entry["name"], "{}: the strategy's 'name' is missing", at(entry));
     chosen["strategy"] = is_map ? scalar(entry["name"]) : scalar(entry);
-    find_strategy(chosen["strategy"]);
+    try {
+      find_strategy(chosen["strategy"]);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("{}: {}", at(entry), error.what()));
+    }
     if (is_map) {
-      for (const auto& item : entry) {
-        const auto key = item.first.as<std::string>();
-        check(key == "name" || key == "options" || key == "sweep", "{}: unknown key '{}'", at(item.first), key);
-      }
+      for (const auto& item : entry) check_key(item.first, {"name", "options", "sweep"});
       for (const auto& [name, value] : flags(entry["options"])) chosen[name] = value;
       for (auto& axis : sweep(entry["sweep"])) axes.push_back(axis);
     }
@@ -163,20 +174,20 @@ class Reader {
 
   // Every traced point is simulated on each of them: names in configs/clusters/, or files beside the experiment's.
   void add_clusters(Experiment& experiment, const YAML::Node& node) const {
-    check(node.IsSequence() && node.size() > 0, "{}: 'clusters' expected a list", at(node));
+    check_usage(node.IsSequence() && node.size() > 0, "{}: 'clusters' expected a list", at(node));
     std::vector<std::filesystem::path> files;
     for (const auto& one : node) {
-      const std::string name = scalar(one);
-      const bool is_file = name.ends_with(".yaml");
-      files.push_back(is_file ? std::filesystem::path(file_).parent_path() / name
-                              : data_dir() / "configs" / "clusters" / (name + ".yaml"));
-      check(std::filesystem::exists(files.back()), "{}: no cluster '{}' ({})", at(one), name, files.back().string());
+      try {
+        files.push_back(named_yaml("cluster", "configs/clusters", scalar(one), folder_of(file_)));
+      } catch (const Error& error) {
+        throw UsageError(fmt::format("{}: {}", at(one), error.what()));
+      }
     }
     std::vector<Point> points;
     for (const Point& point : experiment.points) {
       const auto mode = point.flags.find("mode");
-      check(mode != point.flags.end() && mode->second != "run", "{}: 'clusters' needs mode: trace (or emulate)",
-            at(node));
+      check_usage(mode != point.flags.end() && mode->second != "run", "{}: 'clusters' needs mode: trace (or emulate)",
+                  at(node));
       points.push_back(point);
       for (const auto& file : files) {
         points.push_back(point);
@@ -202,10 +213,10 @@ class Reader {
   // skip: [{when: {strategy: ..., frames: [...]}, reason: ...}]
   void mark_skipped(Experiment& experiment, const YAML::Node& skip) const {
     if (!skip) return;
-    check(skip.IsSequence(), "{}: 'skip' expected a list", at(skip));
+    check_usage(skip.IsSequence(), "{}: 'skip' expected a list", at(skip));
     for (const auto& rule : skip) {
-      check(rule.IsMap() && rule["when"] && rule["when"].IsMap() && rule["reason"],
-            "{}: expected 'when' (a map of flags) and 'reason'", at(rule));
+      check_usage(rule.IsMap() && rule["when"] && rule["when"].IsMap() && rule["reason"],
+                  "{}: expected 'when' (a map of flags) and 'reason'", at(rule));
       for (auto& point : experiment.points)
         if (point.skip_reason.empty() && matches(point.flags, rule["when"])) point.skip_reason = scalar(rule["reason"]);
     }
@@ -233,7 +244,7 @@ class Reader {
     if (!node) return false;
     if (node.IsMap()) return matches(point.flags, node);
     bool value = false;
-    check(YAML::convert<bool>::decode(node, value), "{}: expected true, false, or a map of flags", at(node));
+    check_usage(YAML::convert<bool>::decode(node, value), "{}: expected true, false, or a map of flags", at(node));
     return value;
   }
 
@@ -243,10 +254,10 @@ class Reader {
       const auto found = point.flags.find(name);
       return found == point.flags.end() ? std::string() : found->second;
     };
-    check(value("mode").empty() || value("mode") == "run", "{}: 'reference' needs mode run, {} has mode {}", at(node),
-          point.label(), value("mode"));
-    check(value("no-quality").empty() || value("no-quality") == "false",
-          "{}: 'reference' gives quality metrics, which no-quality leaves out of {}", at(node), point.label());
+    check_usage(value("mode").empty() || value("mode") == "run", "{}: 'reference' needs mode run, {} has mode {}",
+                at(node), point.label(), value("mode"));
+    check_usage(value("no-quality").empty() || value("no-quality") == "false",
+                "{}: 'reference' gives quality metrics, which no-quality leaves out of {}", at(node), point.label());
   }
 
   bool matches(const Flags& flags, const YAML::Node& when) const {
@@ -289,6 +300,12 @@ std::string Point::label() const {
   return label;
 }
 
-Experiment read_experiment(const std::filesystem::path& file) { return Reader(file).read(); }
+Experiment read_experiment(const std::filesystem::path& file) {
+  try {
+    return Reader(file).read();
+  } catch (const YAML::Exception& error) {  // a map where a text belongs, for instance
+    throw UsageError(fmt::format("{}:{}: {}", file.string(), error.mark.line + 1, error.msg));
+  }
+}
 
 }  // namespace dualparal

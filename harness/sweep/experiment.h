@@ -35,7 +35,8 @@ struct Experiment {
   std::vector<Point> points;
 };
 
-/// Error that names the file, the line and the key for anything that it does not understand.
+/// Error if the file cannot be read, UsageError that names file, line and key for anything in it that is not
+/// understood.
 Experiment read_experiment(const std::filesystem::path& file);
 
 }  // namespace dualparal

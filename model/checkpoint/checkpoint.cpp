@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/checkpoint/checkpoint.h"
 
+#include <set>
+
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
@@ -53,20 +55,31 @@ Checkpoint::Checkpoint(const fs::path& part_dir) : dir_(part_dir) {
       dir_.string(), kStems[0], kStems[1]);
 }
 
+bool Checkpoint::is_in(const fs::path& part_dir) {
+  for (const char* stem : kStems)
+    for (const char* ending : {".safetensors", ".safetensors.index.json"})
+      if (fs::exists(part_dir / (std::string(stem) + ending))) return true;
+  return false;
+}
+
 std::string Checkpoint::file_of(const std::string& name) const {
   const auto found = files_.find(name);
-  return (found == files_.end() ? dir_ : found->second->path()).string();
+  if (found != files_.end()) return found->second->path().string();
+  std::set<std::string> files;
+  for (const auto& [other, file] : files_) files.insert(file->path().filename().string());
+  if (files.size() == 1) return (dir_ / *files.begin()).string();
+  return fmt::format("{} ({} files, {} to {})", dir_.string(), files.size(), *files.begin(), *files.rbegin());
 }
 
 const SafetensorsFile::Entry& Checkpoint::entry(const std::string& name) const {
   const auto found = files_.find(name);
-  check(found != files_.end(), "{}: tensor '{}' is missing", dir_.string(), name);
+  check(found != files_.end(), "{}: tensor '{}' is missing", file_of(name), name);
   return found->second->entries().at(name);
 }
 
 at::Tensor Checkpoint::tensor(const std::string& name) const {
   const auto found = files_.find(name);
-  check(found != files_.end(), "{}: tensor '{}' is missing", dir_.string(), name);
+  check(found != files_.end(), "{}: tensor '{}' is missing", file_of(name), name);
   return found->second->tensor(name);
 }
 

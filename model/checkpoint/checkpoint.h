@@ -18,10 +18,13 @@ namespace dualparal {
 class Checkpoint {
  public:
   explicit Checkpoint(const std::filesystem::path& part_dir);
+  /// Whether the folder has weights at all.
+  static bool is_in(const std::filesystem::path& part_dir);
 
   const std::filesystem::path& dir() const { return dir_; }
   bool contains(const std::string& name) const { return files_.contains(name); }
-  /// The file that holds a tensor, for messages; the folder if there is none.
+  /// The file that holds a tensor, for messages; if there is none, the file, or the folder with its files, that lacks
+  /// it.
   std::string file_of(const std::string& name) const;
   const SafetensorsFile::Entry& entry(const std::string& name) const;
   /// On mapped pages, in the file's dtype.

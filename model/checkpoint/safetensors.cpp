@@ -186,7 +186,9 @@ at::Tensor read_tensor(const std::filesystem::path& path, const std::string& nam
   at::Tensor tensor = file->tensor(name);
   bool fits = tensor.dim() == static_cast<int64_t>(shape.size());
   for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || tensor.size(i) == shape[i];
-  check(fits, "{}: tensor '{}' expected shape [{}] (-1: any), got [{}]", path.string(), name, fmt::join(shape, ", "),
+  std::vector<std::string> expected;
+  for (const int64_t extent : shape) expected.push_back(extent < 0 ? "any" : std::to_string(extent));
+  check(fits, "{}: tensor '{}' expected shape [{}], got [{}]", path.string(), name, fmt::join(expected, ", "),
         fmt::join(tensor.sizes(), ", "));
   check(tensor.is_floating_point(), "{}: tensor '{}' expected floating point numbers, got {}", path.string(), name,
         c10::toString(tensor.scalar_type()));

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/parse_json.h"
 #include "model/wan/prompt_cleaning.h"
+#include "model/wan/unigram_model.h"
 
 // libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes
 // here. The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller
@@ -16,17 +17,22 @@ extern "C" {
 }
 
 namespace dualparal {
+namespace fs = std::filesystem;
+namespace {
 
-Tokenizer::Tokenizer(const std::filesystem::path& dir)
-    : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
-  const auto model = dir / "spiece.model";
-  check(std::filesystem::exists(model), "{}: no such file (the tokenizer's sentencepiece model)", model.string());
-  const std::string other = no_file(model);
-  check(other.empty(), "{}: expected a file, this is {}", model.string(), other);
-  const auto status = processor_->Load(model.string());
-  check(status.ok(), "{}: not a sentencepiece model: {}", model.string(), status.ToString());
-  end_token_ = processor_->eos_id();
-  check(end_token_ >= 0, "{}: the sentencepiece model has no end-of-sentence token", model.string());
+constexpr const char* kSentencepieceFile = "spiece.model";
+constexpr const char* kTokenizersFile = "tokenizer.json";
+
+}  // namespace
+
+Tokenizer::Tokenizer(const fs::path& dir) : processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
+  if (fs::exists(dir / kSentencepieceFile))
+    read_sentencepiece(dir / kSentencepieceFile);
+  else if (fs::exists(dir / kTokenizersFile))
+    read_tokenizers(dir / kTokenizersFile);
+  else
+    fail("{}: no tokenizer, expected {} or {} in this folder (--prompt-embeds FILE does without)", dir.string(),
+         kSentencepieceFile, kTokenizersFile);
   const auto config = dir / "tokenizer_config.json";
   if (!std::filesystem::exists(config)) return;
   try {
@@ -42,11 +48,54 @@ Tokenizer::Tokenizer(const std::filesystem::path& dir)
 
 Tokenizer::~Tokenizer() = default;
 
-std::vector<int64_t> Tokenizer::encode(const std::string& prompt) const {
+bool Tokenizer::is_in(const fs::path& dir) {
+  return fs::exists(dir / kSentencepieceFile) || fs::exists(dir / kTokenizersFile);
+}
+
+void Tokenizer::read_sentencepiece(const fs::path& file) {
+  const std::string other = no_file(file);
+  check(other.empty(), "{}: expected a file, this is {}", file.string(), other);
+  const auto status = processor_->Load(file.string());
+  check(status.ok(), "{}: not a sentencepiece model: {}", file.string(), status.ToString());
+  end_token_ = processor_->eos_id();
+  check(end_token_ >= 0, "{}: the sentencepiece model has no end-of-sentence token", file.string());
+}
+
+void Tokenizer::read_tokenizers(const fs::path& file) {
+  UnigramModel model = read_unigram_model(file);
+  const auto status = processor_->LoadFromSerializedProto(model.sentencepiece_model);
+  check(status.ok(), "{}: its vocabulary makes no sentencepiece model: {}", file.string(), status.ToString());
+  end_token_ = model.end_token;
+  added_tokens_ = std::move(model.added_tokens);
+}
+
+// Ids of text without added tokens.
+void Tokenizer::append_pieces(std::string_view text, std::vector<int64_t>& ids) const {
   std::vector<int> pieces;
-  const auto status = processor_->Encode(clean_prompt(prompt), &pieces);
+  const auto status = processor_->Encode(absl::string_view(text.data(), text.size()), &pieces);
   check(status.ok(), "the prompt cannot be tokenized: {}", status.ToString());
-  std::vector<int64_t> ids(pieces.begin(), pieces.end());
+  ids.insert(ids.end(), pieces.begin(), pieces.end());
+}
+
+std::vector<int64_t> Tokenizer::encode(const std::string& prompt) const {
+  const std::string cleaned = clean_prompt(prompt);
+  std::vector<int64_t> ids;
+  size_t begun = 0;
+  for (size_t at = 0; at < cleaned.size();) {
+    const std::pair<std::string, int64_t>* longest = nullptr;
+    for (const auto& token : added_tokens_)
+      if (cleaned.compare(at, token.first.size(), token.first) == 0 &&
+          (!longest || token.first.size() > longest->first.size()))
+        longest = &token;
+    if (!longest) {
+      ++at;
+      continue;
+    }
+    append_pieces(std::string_view(cleaned).substr(begun, at - begun), ids);
+    ids.push_back(longest->second);
+    begun = at += longest->first.size();
+  }
+  append_pieces(std::string_view(cleaned).substr(begun), ids);
   if (static_cast<int64_t>(ids.size()) > max_length_ - 1) ids.resize(max_length_ - 1);
   ids.push_back(end_token_);
   return ids;

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sentencepiece {
@@ -16,9 +18,12 @@ namespace dualparal {
 
 class Tokenizer {
  public:
-  /// Reads `spiece.model` and, where there is one, `tokenizer_config.json`.
+  /// Reads `spiece.model` or, where there is none, the unigram model of `tokenizer.json`, as today's transformers write
+  /// it; and `tokenizer_config.json`, if it is there.
   explicit Tokenizer(const std::filesystem::path& tokenizer_dir);
   ~Tokenizer();
+  /// Whether the folder has one of the two.
+  static bool is_in(const std::filesystem::path& tokenizer_dir);
 
   /// Ids of the cleaned prompt with the end token, at most max_length() of them.
   std::vector<int64_t> encode(const std::string& prompt) const;
@@ -29,9 +34,14 @@ class Tokenizer {
   int64_t vocabulary_size() const;
 
  private:
+  void read_sentencepiece(const std::filesystem::path& file);
+  void read_tokenizers(const std::filesystem::path& file);
+  void append_pieces(std::string_view text, std::vector<int64_t>& ids) const;
+
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
   int64_t max_length_ = 512;
   int64_t end_token_ = 1;
+  std::vector<std::pair<std::string, int64_t>> added_tokens_;  // tokens wherever their text stands
 };
 
 }  // namespace dualparal

@@ -66,6 +66,11 @@ std::string WanModel::name() const {
   return (absolute.has_filename() ? absolute : absolute.parent_path()).filename().string();
 }
 
+bool WanModel::has_weights() const {
+  return Checkpoint::is_in(dir_ / "transformer") || Checkpoint::is_in(dir_ / "vae") ||
+         Checkpoint::is_in(dir_ / "text_encoder");
+}
+
 std::unique_ptr<WeightSource> WanModel::weights(const std::string& part, Placement placement) const {
   if (placement.device.is_meta()) return shapes_only(placement.dtype);
   if (random_weights_) return dualparal::random_weights(kRandomSeed, placement);
@@ -127,7 +132,7 @@ ImageCondition WanModel::encode_images(const VideoImages& images, int64_t latent
   return out;
 }
 
-bool WanModel::has_tokenizer() const { return std::filesystem::exists(dir_ / "tokenizer" / "spiece.model"); }
+bool WanModel::has_tokenizer() const { return Tokenizer::is_in(dir_ / "tokenizer"); }
 
 int64_t WanModel::text_tokens() const { return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512; }
 

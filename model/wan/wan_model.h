@@ -34,6 +34,8 @@ class WanModel {
 
   const std::filesystem::path& dir() const { return dir_; }
   std::string name() const;
+  /// Whether any part has weights: false for a folder of configurations.
+  bool has_weights() const;
   bool random_weights() const { return random_weights_; }
   const TransformerConfig& transformer_config() const { return transformer_; }
   const VaeConfig& vae_config() const { return vae_; }

@@ -177,3 +177,26 @@ def test_timelines_of_measured_and_simulated_runs(tmp_path: Path) -> None:
     assert {n for n in names if n.endswith("png")} == {"timeline_dualparal.png", "timeline_dualparal_8x-rtx4090_simulated.png"}
     with pytest.raises(ResultsError, match="nothing.json"):
         timeline.read(tmp_path / "nothing.json")
+
+
+def test_timelines_have_a_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    trace(tmp_path / "timelines" / "a.json")
+    trace(tmp_path / "timelines" / "b.json", 2)
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    lines = [json.dumps(row) + "\n" for row in (line(world_size=2, timeline="timelines/a.json"),
+                                               simulated(world_size=2, timeline="timelines/b.json"), line("ring", 81))]
+    one.write_text(lines[0] + lines[2])
+    two.write_text("".join(lines))
+    for number, source in enumerate((tmp_path / "timelines/a.json", one)):
+        assert timeline.main([str(source), "-o", str(tmp_path / f"new/{number}.png")]) == 0
+        assert (tmp_path / f"new/{number}.png").stat().st_size > 1000
+    assert timeline.main([str(two), "-o", str(tmp_path / "both")]) == 0
+    assert len(list((tmp_path / "both").glob("*.png"))) == 2
+    capsys.readouterr()
+    (tmp_path / "none.jsonl").write_text(lines[2])
+    (tmp_path / "empty.json").write_text(json.dumps({"traceEvents": []}))
+    for source, output, reason in ((two, "x.png", "do not go into one file"), (tmp_path / "none.jsonl", "x.png", "--timeline"),
+                                   (tmp_path / "absent.json", "x.png", "absent.json"),
+                                   (tmp_path / "empty.json", "x.png", "no rank computes")):
+        assert timeline.main([str(source), "-o", str(tmp_path / output)]) == 1
+        assert reason in capsys.readouterr().err and not (tmp_path / output).exists()

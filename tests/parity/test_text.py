@@ -3,12 +3,15 @@
 not, is left out on purpose."""
 
 import json
+import shutil
 
+import pytest
+import sentencepiece
 import torch
 from conftest import EMBEDDED, check_error
 from diffusers import WanPipeline
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers import AutoTokenizer, T5Tokenizer, UMT5EncoderModel
 
 PROMPTS = [
     "a red circle moves to the left", "", "   \t\n  ", "tabs\tand\r\nlines\u2028of\u00a0all\u3000kinds",
@@ -27,6 +30,39 @@ def test_tokenizer(probe):
     length = min(512, tokenizer.model_max_length)
     for i, prompt in enumerate(PROMPTS):
         assert ours[f"ids.{i}"].tolist() == tokenizer(prompt_clean(prompt), max_length=length, truncation=True).input_ids
+
+
+def trained(folder, **settings):
+    """A small sentencepiece model with the settings of T5's, trained on the prompts and their like."""
+    sentences = [prompt_clean(prompt) for prompt in PROMPTS] + [
+        f"{a} {b} {c}" for a in ("a", "the", "one", "eine", "un") for b in ("red", "schnelle", "été", "赤い", "small-ish")
+        for c in ("circle bounces over a dark blue background.", "Katze, läuft!", "cheval (blanc)", "123 456", "naïve café")]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_prefix=str(folder / "spiece"), vocab_size=300, hard_vocab_limit=False,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=0.98, minloglevel=2, **settings)
+    (folder / "spiece.vocab").unlink()
+    return T5Tokenizer.from_pretrained(folder, extra_ids=7)
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalization_rule_name": "identity"}, {"split_by_whitespace": False}],
+                         ids=["nmt_nfkc", "identity", "pieces_over_words"])
+def test_tokenizers_that_transformers_writes_today(tmp_path, probe, settings):
+    """tokenizer.json without spiece.model: the same ids as transformers' own reading of the folder."""
+    (tmp_path / "trained").mkdir()
+    model = tmp_path / "model"
+    trained(tmp_path / "trained", **settings).save_pretrained(model / "tokenizer")
+    assert (model / "tokenizer/tokenizer.json").exists() and not (model / "tokenizer/spiece.model").exists()
+    for file in ("model_index.json", "transformer/config.json", "vae/config.json", "text_encoder/config.json",
+                 "scheduler/scheduler_config.json"):
+        (model / file).parent.mkdir(exist_ok=True)
+        shutil.copy(EMBEDDED / file, model / file)
+    tokenizer = AutoTokenizer.from_pretrained(model / "tokenizer")
+    prompts = PROMPTS + ["ａ ① ㌔ ½ Ａ",
+                         "a<extra_id_0>red <extra_id_1> </s> circle<pad>", "<extra_id_6><extra_id_5>", "<extra_id_"]
+    ours, metadata = probe("tokenize", model, {"none": torch.zeros(1)}, {"prompts": json.dumps(prompts)})
+    for i, prompt in enumerate(prompts):
+        expected = tokenizer(prompt_clean(prompt), max_length=512, truncation=True).input_ids
+        assert ours[f"ids.{i}"].tolist() == expected, (prompt, tokenizer.convert_ids_to_tokens(expected))
 
 
 def test_embeddings(model_dir, probe, record_property):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from plot_lines import line, write
 
+import contact_sheet
 import quality
 import side_by_side
 import vbench
@@ -158,3 +159,19 @@ def test_wrong_files_are_errors(export: Path, results: Path, capsys) -> None:
     results.write_text("")
     assert vbench.main([str(export), str(good), "-o", str(export / "copy.jsonl")]) == 1
     assert "expected one line with a video of point key0, repeat 0, for key0-0.mp4; found 0" in capsys.readouterr().err
+
+
+def test_contact_sheet_reads_videos_with_what_setup_installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("PATH", "")  # no program's help
+    for name, colour in COLOURS.items():
+        make_video(tmp_path / f"{name}.mp4", colour, 9)
+    frames = contact_sheet.read_frames(tmp_path / "ring.mp4", 3)
+    assert [index for index, _ in frames] == [0, 4, 8]
+    assert all(picture.shape == (64, 96, 3) and abs(picture.mean((0, 1)) - COLOURS["ring"]).max() < 12 for _, picture in frames)
+    monkeypatch.setattr("sys.argv", ["contact_sheet.py", str(tmp_path / "sheet.png"), str(tmp_path / "single.mp4"),
+                                     str(tmp_path / "ring.mp4"), "--frames", "3"])
+    assert contact_sheet.main() == 0 and (tmp_path / "sheet.png").stat().st_size > 2000
+    (tmp_path / "broken.mp4").write_text("no video")
+    monkeypatch.setattr("sys.argv", ["contact_sheet.py", str(tmp_path / "none.png"), str(tmp_path / "broken.mp4")])
+    assert contact_sheet.main() == 1 and "broken.mp4" in capsys.readouterr().err

@@ -185,6 +185,6 @@ def test_an_experiment_traces_once_and_simulates_on_every_cluster(tmp_path):
     assert len((tmp_path / "out/results.jsonl").read_text().splitlines()) == 6
 
     (tmp_path / "e.yaml").write_text(EXPERIMENT.replace("small.yaml", "nowhere"))
-    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "no"), {1}, ["e.yaml:4", "nowhere"])
+    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "no"), {2}, ["e.yaml:4", "nowhere"])
     (tmp_path / "e.yaml").write_text(EXPERIMENT.replace("mode: trace", "mode: run").replace("world-size: 2", "nproc: 2"))
-    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "no"), {1}, ["clusters", "mode: trace"])
+    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "no"), {2}, ["clusters", "mode: trace"])

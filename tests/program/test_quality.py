@@ -108,4 +108,4 @@ def test_a_reference_that_cannot_run_is_told(tmp_path):
 @pytest.mark.parametrize("flag, words", [("no-quality: true", ["no-quality"]), ("mode: trace", ["mode", "trace"])])
 def test_a_reference_that_would_have_no_place_is_refused(tmp_path, flag, words):
     (tmp_path / "e.yaml").write_text(f"name: x\nreference: true\nbase: {{frames: 5, {flag}}}\nstrategies: [single]")
-    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "out"), [1], ["reference", ":2", *words])
+    check_refused(run("bench", tmp_path / "e.yaml", "--output", tmp_path / "out"), [2], ["reference", ":2", *words])

@@ -113,7 +113,7 @@ base: {steps: 1, threads: 1, prompt: "a red circle", model: MODEL}
 sweep: {frames: [1, 5]}
 strategies:
   - {name: single, sweep: {no-decode: ["false", "true"]}}
-  - {name: ring, options: {nproc: 2, timeout: 0}}
+  - {name: ring, options: {nproc: 2, initial-noise: /nowhere.safetensors}}
 """
 
 
@@ -130,7 +130,7 @@ def test_a_failed_point_says_all_that_is_known(experiment):
     lines = [json.loads(text) for text in (experiment / "results.jsonl").read_text().splitlines()]
     done = next(r for r in lines if r["status"] == "ok" and r["frames"] == 5)
     failed = next(r for r in lines if r["status"] == "failed" and r["frames"] == 5)
-    assert failed["strategy"] == "ring" and failed["world_size"] == 2 and "--timeout" in failed["error"]
+    assert failed["strategy"] == "ring" and failed["world_size"] == 2 and "/nowhere" in failed["error"]
     for name in ("schema", "kind", "model", "device", "dtype", "frames", "latent_frames", "height", "width", "steps", "seed"):
         assert failed[name] == done[name], name
     assert failed["config"]["prompt"] == "a red circle"
@@ -138,11 +138,12 @@ def test_a_failed_point_says_all_that_is_known(experiment):
 
 def test_a_failed_emulation_or_trace_is_of_its_kind(tmp_path):
     for mode, kind in (("emulate", "emulated"), ("trace", "traced")):
-        (tmp_path / "e.yaml").write_text(f"name: x\nmode: {mode}\nbase: {{frames: 9, world-size: 3}}\nstrategies: [single]")
+        (tmp_path / "e.yaml").write_text(f"name: x\nmode: {mode}\nbase: {{frames: 9, world-size: 3, "
+                                         f"initial-noise: /nowhere.safetensors}}\nstrategies: [ring]")
         assert run("bench", tmp_path / "e.yaml", "--output", tmp_path / mode, "--quiet").returncode == 1
         failed = json.loads((tmp_path / mode / "results.jsonl").read_text())
         assert (failed["kind"], failed["world_size"], failed["latent_frames"]) == (kind, 3, 3)
-        assert "one rank" in failed["error"]
+        assert "/nowhere" in failed["error"]
 
 
 def test_the_export_for_vbench(experiment, tmp_path):

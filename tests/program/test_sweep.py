@@ -21,7 +21,7 @@ base: {steps: 2, threads: 1, prompt: "a red circle"}
 strategies:
   - {name: single, options: {frames: 9}}
   - {name: ring, options: {frames: 9, nproc: 2}}
-  - {name: single, options: {frames: 5, nproc: 2}}  # fails
+  - {name: single, options: {frames: 5, initial-noise: /nowhere.safetensors}}  # fails
   - {name: dualparal, options: {frames: 9, block-frames: 1, context-frames: 1}}
 """
 # Nothing is timed: several points at once, each traced and then simulated on clusters.
@@ -32,7 +32,7 @@ clusters: [8x-rtx4090, 8x-h100]
 timelines: {frames: 9}
 base: {steps: 2, prompt: "a red circle", world-size: 2}
 sweep: {frames: [5, 9]}
-strategies: [dualparal, ring, single]  # single fails on two ranks
+strategies: [dualparal, ring, {name: single, options: {world-size: 1, initial-noise: /nowhere.safetensors}}]  # the last fails
 """
 # What a run decides, not the machine's speed.
 FIGURES = ["schema", "kind", "experiment", "strategy", "options", "world_size", "model", "dtype", "frames", "latent_frames",

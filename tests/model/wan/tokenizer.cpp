@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/json.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -81,15 +82,54 @@ BOOST_AUTO_TEST_CASE(a_config_that_is_wrong_is_refused) {
 
 BOOST_AUTO_TEST_CASE(a_folder_without_a_vocabulary_is_refused) {
   const TempFolder folder;
-  expect_error({(folder / "absent/spiece.model").string(), "no such file"},
-               [&] { Tokenizer tokenizer(folder / "absent"); });
-  expect_error({(folder / "spiece.model").string(), "no such file"}, [&] { Tokenizer tokenizer(folder.path()); });
+  for (const fs::path& dir : {folder / "absent", folder.path()})
+    expect_error({dir.string() + ":", "spiece.model", "tokenizer.json", "--prompt-embeds"},
+                 [&] { Tokenizer tokenizer(dir); });
   fs::create_directory(folder / "spiece.model");
   expect_error({(folder / "spiece.model").string(), "a folder"}, [&] { Tokenizer tokenizer(folder.path()); });
   fs::remove(folder / "spiece.model");
   write_file(folder / "spiece.model", "no vocabulary");
   expect_error({(folder / "spiece.model").string(), "not a sentencepiece model"},
                [&] { Tokenizer tokenizer(folder.path()); });
+}
+
+// What transformers gives for it: tests/parity/test_text.py.
+BOOST_AUTO_TEST_CASE(a_tokenizer_json_gives_the_same_ids) {
+  const TempFolder folder;
+  fs::copy(kEmbedded / "tokenizer.json", folder / "tokenizer.json");
+  const Tokenizer ours(folder.path()), theirs(kEmbedded);
+  for (const char* prompt :
+       {"a red circle moves to the left", "", "Zebra \u4e00 \U0001F600 caf\u00e9", "a-red,circle!"})
+    BOOST_TEST(ours.encode(prompt) == theirs.encode(prompt), tt::per_element());
+  // The tokenizers library takes such texts out first.
+  BOOST_TEST(ours.encode("red</s><pad> circle") ==
+                 (std::vector<int64_t>{ours.encode("red")[0], kEnd, 0, ours.encode("circle")[0], kEnd}),
+             tt::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_tokenizer_json_is_not_guessed_at) {
+  const TempFolder folder;
+  const fs::path file = folder / "tokenizer.json";
+  const auto whole = nlohmann::json::parse(read_file(kEmbedded / "tokenizer.json"));
+  const auto refuse = [&](const std::string& key, const nlohmann::json& value, const std::vector<std::string>& words) {
+    auto changed = whole;
+    changed[nlohmann::json::json_pointer(key)] = value;
+    write_file(file, changed.dump());
+    std::vector<std::string> expected = words;
+    expected.push_back(file.string());
+    expect_error(expected, [&] { Tokenizer tokenizer(folder.path()); });
+  };
+  refuse("/model/type", "BPE", {"Unigram", "BPE"});
+  refuse("/model/unk_id", nullptr, {"unk_id"});
+  refuse("/model/vocab", nlohmann::json::array({"a"}), {"tokenizers library"});
+  refuse("/normalizer", {{"type", "Lowercase"}}, {"normalizer", "Lowercase", "Precompiled"});
+  refuse("/pre_tokenizer", {{"type", "ByteLevel"}}, {"pre_tokenizer", "ByteLevel", "Metaspace"});
+  refuse("/pre_tokenizer", nullptr, {"pre_tokenizer", "Metaspace"});
+  refuse("/pre_tokenizer/pretokenizers/1/prepend_scheme", "never", {"Metaspace", "never"});
+  refuse("/post_processor", nullptr, {"post_processor", "end token"});
+  refuse("/added_tokens/0/single_word", true, {"added token", "single words"});
+  write_file(file, "{");
+  expect_error({file.string(), "tokenizers library"}, [&] { Tokenizer tokenizer(folder.path()); });
 }
 
 BOOST_AUTO_TEST_CASE(other_encodings_are_refused) {

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/run/notices.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+namespace dualparal {
+namespace fs = std::filesystem;
+
+std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved) {
+  std::vector<std::string> texts;
+  const OutputOptions& out = resolved.output;
+  if (given.video.prompt && given.video.prompt->empty())
+    texts.push_back("--prompt is empty: the video shows whatever the model makes of nothing");
+  else if (!given.video.prompt && resolved.video.prompt)
+    texts.push_back(fmt::format("no --prompt: the model's own, \"{}\"", *resolved.video.prompt));
+  if (given.output.video.empty() && !out.video.empty())
+    texts.push_back(fmt::format("no output was asked for: the video goes to {} (--no-decode: none)", out.video));
+  for (const auto& file : {out.video, out.save_latents, out.save_noise, out.save_prompt_embeds, out.timeline})
+    if (!file.empty() && fs::exists(file))
+      texts.push_back(fmt::format("{} is there already and will be overwritten", file));
+  std::error_code ignored;
+  if (!out.save_frames.empty() && fs::is_directory(out.save_frames, ignored) && !fs::is_empty(out.save_frames, ignored))
+    texts.push_back(
+        fmt::format("{} is not empty: frames of the same numbers will be overwritten, others stay", out.save_frames));
+  return texts;
+}
+
+std::string what_is_kept(const GenerateOptions& resolved) {
+  if (resolved.output.save_latents.empty()) return "nothing of this run is kept; run it again from its start";
+  return fmt::format("latents that were final lie in {}.partial/, nothing else is kept; a run cannot be continued",
+                     resolved.output.save_latents);
+}
+
+}  // namespace dualparal

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/options/generate_options.h"
+
+namespace dualparal {
+
+/// What a user may want to know before a run begins: a prompt that was not given, or is empty; outputs that are there
+/// already and will be overwritten. `given`: the options as they came, `resolved`: with all defaults.
+std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved);
+
+/// What Ctrl-C leaves of a run.
+std::string what_is_kept(const GenerateOptions& resolved);
+
+}  // namespace dualparal

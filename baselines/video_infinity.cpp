@@ -125,7 +125,7 @@ class VideoInfinity final : public Strategy {
     if (frames.empty()) return {};
     std::vector<at::Tensor> cos, sin;
     for (const int64_t frame : frames) {
-      const RotaryTable one = denoiser.pass(1, place_of(frame, sight, clip)).rotary;
+      const RotaryTable one = denoiser.pass({frame, frame + 1}, place_of(frame, sight, clip)).rotary;
       cos.push_back(one.cos);
       sin.push_back(one.sin);
     }

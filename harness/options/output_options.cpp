@@ -32,8 +32,8 @@ void check_output(const OutputOptions& o, Mode mode) {
 bool leaves_nothing(const GenerateOptions& o) {
   const OutputOptions& out = o.output;
   return o.run.mode == Mode::kRun && !out.no_decode &&
-         (out.video + out.save_frames + out.save_latents + out.save_noise + out.save_prompt_embeds + out.save_image_embeds + out.result +
-          out.timeline + out.traces)
+         (out.video + out.save_frames + out.save_latents + out.save_noise + out.save_prompt_embeds +
+          out.save_image_embeds + out.result + out.timeline + out.traces)
              .empty();
 }
 

@@ -46,9 +46,8 @@ class ClusterReader {
       for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
     check_usage(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
                 cluster.nodes);
-    check_usage(cluster.devices() <= kMostDevices,
-                "{}: {} devices, expected at most {}: each pair of them has a route", file_, cluster.devices(),
-                kMostDevices);
+    check_usage(cluster.devices() <= kMostDevices, "{}: {} devices, expected at most {}: each pair of them has a route",
+                file_, cluster.devices(), kMostDevices);
     return cluster;
   }
 

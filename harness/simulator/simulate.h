@@ -17,7 +17,7 @@ struct SimulateOptions {
   std::string result;                 ///< file to append the result lines to
   std::string timeline;               ///< Chrome trace; of several clusters, the name is put before the extension
   bool share_devices = false;         ///< more ranks than devices: rank r on device r % devices, instead of an error
-  bool sweep = false;             ///< besides, with every share at the ends of its range
+  bool sweep = false;                 ///< besides, with every share at the ends of its range
   bool quiet = false;
 };
 

@@ -14,12 +14,31 @@ namespace fs = std::filesystem;
 namespace {
 
 // What decides, with the noise, which video `single` makes.
-constexpr const char* kVideoFlags[] = {
-    "model",         "random-weights",      "prompt",      "negative-prompt",   "prompt-embeds",
-    "frames",        "height",              "width",       "steps",             "guidance-scale",
-    "flow-shift",    "sampler",             "seed",        "dtype",             "device",
-    "lora",          "guidance-scale-2",    "image",       "last-image",        "image-embeds",
-    "sparse-window", "sparse-global-every", "rope-riflex", "rope-riflex-index", "sparse-attention"};
+constexpr const char* kVideoFlags[] = {"model",
+                                       "random-weights",
+                                       "prompt",
+                                       "negative-prompt",
+                                       "prompt-embeds",
+                                       "frames",
+                                       "height",
+                                       "width",
+                                       "steps",
+                                       "guidance-scale",
+                                       "flow-shift",
+                                       "sampler",
+                                       "seed",
+                                       "dtype",
+                                       "device",
+                                       "lora",
+                                       "guidance-scale-2",
+                                       "image",
+                                       "last-image",
+                                       "image-embeds",
+                                       "sparse-window",
+                                       "sparse-global-every",
+                                       "rope-riflex",
+                                       "rope-riflex-index",
+                                       "sparse-attention"};
 
 void append(std::vector<std::string>& arguments, const Flags& flags, const std::string& name) {
   const auto found = flags.find(name);

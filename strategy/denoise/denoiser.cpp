@@ -90,8 +90,7 @@ Pass Denoiser::pass(const Range& frames, int64_t first_position, std::optional<R
 
 NoiseLevel Denoiser::time(int64_t step) const {
   const int64_t expert = expert_of(step);
-  TimeConditioning time =
-      experts_[expert].time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
+  TimeConditioning time = experts_[expert].time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
   time.sight = sight(step);
   return {expert, time};
 }

@@ -58,8 +58,8 @@ class Denoiser {
   const at::Device& device() const { return transformer().device(); }
   const Schedule& schedule() const { return schedule_; }
   int64_t steps() const { return schedule_.steps(); }
-  /// A sampler for one thing that is denoised on its own: a video, a clip, a block. It shows predictions to NumberWatch;
-  /// who steps without it does that himself.
+  /// A sampler for one thing that is denoised on its own: a video, a clip, a block. It shows predictions to
+  /// NumberWatch; who steps without it does that himself.
   std::unique_ptr<Sampler> make_sampler() const;
   /// Initial noise of latent frames of the video, on the device: [1, channels, frames, h, w] fp32.
   at::Tensor noise(const Range& frames) const;

@@ -174,7 +174,7 @@ BOOST_AUTO_TEST_CASE(a_wanted_tensor_is_checked) {
   write_safetensors(file, {{"noise", randn({1, 16, 3}, 5)}, {"ids", at::ones({2}, at::kLong)}});
   BOOST_TEST(read_tensor(file, "noise", {1, 16, -1}).size(2) == 3);
   expect_error({"noise.safetensors", "'latents'", "noise", "ids"}, [&] { read_tensor(file, "latents", {-1}); });
-  expect_error({"noise.safetensors", "'noise'", "[1, 8, -1]", "[1, 16, 3]"}, [&] {
+  expect_error({"noise.safetensors", "'noise'", "[1, 8, any]", "[1, 16, 3]"}, [&] {
     read_tensor(file, "noise", {1, 8, -1});
   });
   expect_error({"'noise'", "[1, 16]"}, [&] { read_tensor(file, "noise", {1, 16}); });

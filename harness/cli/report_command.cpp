@@ -22,6 +22,11 @@ Command report_command(CLI::App& program) {
   app->add_option("--title", flags->options.title, "of the report")->capture_default_str();
   app->add_option("--baseline", flags->options.baseline,
                   "a strategy: adds a table of latency and memory of all divided by its own");
+  app->add_option("--baseline-variant", flags->options.baseline_variant,
+                  "a strategy: adds a table of the quality of its variants against that of its default options, by "
+                  "prompt and seed");
+  app->add_option("--min-pairs", flags->options.fewest_pairs, "pairs below which that table says: cannot tell")
+      ->capture_default_str();
   app->add_option("--vbench-export", flags->vbench_folder,
                   "instead of tables: videos and prompts for `vbench`, in a folder");
   return {app, [flags] {

@@ -208,8 +208,10 @@ FrameObject find_object(const at::Tensor& frame) {
 
 void ContentMeter::push_frame(const at::Tensor& frame) {
   const FrameObject seen = find_object(frame);
+  const bool good = seen.count == 1 && seen.classes == wanted_;
+  if (frames_ == 0) first_is_good_ = good;
   ++frames_;
-  good_ += seen.count == 1 && seen.classes == wanted_;
+  good_ += good;
   if (seen.centre) {
     if (centre_)
       largest_jump_ =
@@ -222,12 +224,18 @@ void ContentMeter::push_frame(const at::Tensor& frame) {
 }
 
 nlohmann::json ContentMeter::result() const {
-  if (frames_ == 0)
-    return {{"content", nullptr}, {"identity_switches_per_100_frames", nullptr}, {"largest_jump_px", nullptr}};
+  nlohmann::json result;
+  for (const char* name : {"content", "content_first_frame", "content_later_frames", "identity_switches_per_100_frames",
+                           "largest_jump_px"})
+    result[name] = nullptr;
+  if (frames_ == 0) return result;
   const auto frames = static_cast<double>(frames_);
-  return {{"content", static_cast<double>(good_) / frames},
-          {"identity_switches_per_100_frames", 100.0 * static_cast<double>(switches_) / frames},
-          {"largest_jump_px", largest_jump_}};
+  result["content"] = static_cast<double>(good_) / frames;
+  result["content_first_frame"] = first_is_good_ ? 1.0 : 0.0;
+  if (frames_ > 1) result["content_later_frames"] = static_cast<double>(good_ - first_is_good_) / (frames - 1);
+  result["identity_switches_per_100_frames"] = 100.0 * static_cast<double>(switches_) / frames;
+  result["largest_jump_px"] = largest_jump_;
+  return result;
 }
 
 }  // namespace dualparal

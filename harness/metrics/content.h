@@ -40,12 +40,14 @@ class ContentMeter {
   /// The next frame, [height, width, 3] uint8 on the CPU.
   void push_frame(const at::Tensor& frame);
 
-  /// `content` (share of frames, 0..1), `identity_switches_per_100_frames`, `largest_jump_px`; null without frames.
+  /// `content` (share of frames, 0..1), `content_first_frame` (0 or 1) and `content_later_frames` (the same share of
+  /// the others), `identity_switches_per_100_frames`, `largest_jump_px`; null without frames.
   nlohmann::json result() const;
 
  private:
   ContentClasses wanted_;
   int64_t frames_ = 0, good_ = 0, switches_ = 0;
+  bool first_is_good_ = false;
   double largest_jump_ = 0;
   std::optional<std::array<int, 2>> identity_;   // shape and colour of the last frame that had an object
   std::optional<std::array<double, 2>> centre_;  // in the last frame

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kFramesPerLatent = 4;  // video frames of every latent frame but the first, which has one
 constexpr int64_t kChunkOfLatents = 8;   // stands in for a block where a strategy has none
+constexpr int64_t kLongestSide = 256;    // of the pictures in which motion and contents are looked for
 
 /// The first video frame that latent frame `latent` (1 or more) decodes to.
 int64_t first_frame(int64_t latent) { return kFramesPerLatent * (latent - 1) + 1; }
@@ -37,30 +38,28 @@ std::vector<int64_t> blocks_or_chunks(const QualitySubject& subject) {
   return starts;
 }
 
-nlohmann::json number(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? nlohmann::json(*value) : nlohmann::json(nullptr);
-}
-
-std::optional<double> ratio(const std::optional<double>& numerator, const std::optional<double>& denominator) {
-  if (!numerator || !denominator || *denominator == 0) return std::nullopt;
-  return *numerator / *denominator;
-}
-
 /// Distance in the space of colour and latent statistics together.
 std::optional<double> joint(const std::optional<double>& colour, const std::optional<double>& latent) {
   if (!colour || !latent) return std::nullopt;
   return std::hypot(*colour, *latent);
 }
 
+std::vector<int64_t> border_frames(const QualitySubject& subject) {
+  std::vector<int64_t> frames;
+  for (const int64_t start : subject.block_starts)
+    if (start > 0) frames.push_back(first_frame(start));
+  return frames;
+}
+
 }  // namespace
 
 QualityMeter::QualityMeter(QualitySubject subject)
     : subject_(checked(std::move(subject))),
+      borders_(border_frames(subject_)),
+      motion_(borders_),
       colour_drift_(subject_.frames, 255.0),
       latent_drift_(subject_.latent_frames),
       repetition_(blocks_or_chunks(subject_), subject_.latent_frames) {
-  for (const int64_t start : subject_.block_starts)
-    if (start > 0) borders_.push_back(first_frame(start));
   if (subject_.content) content_.emplace(subject_.prompt);
 }
 
@@ -79,8 +78,17 @@ void QualityMeter::push_frames(const at::Tensor& frames) {
       Mean& mean = std::ranges::binary_search(borders_, index) ? at_border_
                    : index % kFramesPerLatent == 1             ? at_latent_frame_
                                                                : elsewhere_;
-      mean.add(difference.sum(at::kLong).item<double>() / static_cast<double>(difference.numel()));
+      const double change = difference.sum(at::kLong).item<double>() / static_cast<double>(difference.numel());
+      mean.add(change);
+      if (index == 1)
+        first_change_ = change;
+      else if (index % kFramesPerLatent == 1)
+        later_in_phase_.add(change);
     }
+    const Picture picture = shrink(frame, kLongestSide);
+    motion_.push(picture);
+    loop_.push(picture);
+    similarity_.push(picture);
     if (content_) content_->push_frame(frame);
     last_frame_ = frame;
   }
@@ -105,6 +113,8 @@ nlohmann::json QualityMeter::result() const {
   const auto change = (at_border_ + at_latent_frame_ + elsewhere_).value();
   nlohmann::json quality = ContentMeter("").result();  // its fields, null
   if (content_) quality = content_->result();
+  for (const nlohmann::json& part : {motion_.result(), loop_.result(), similarity_.result()}) quality.update(part);
+  quality["first_frame_ratio"] = number(ratio(first_change_, later_in_phase_.value()));
   quality["flicker"] = number(change ? std::optional((255.0 - *change) / 255.0) : std::nullopt);
   quality["seam_ratio"] = number(ratio(at_border_.value(), (at_latent_frame_ + elsewhere_).value()));
   quality["seam_ratio_in_phase"] = number(ratio(at_border_.value(), at_latent_frame_.value()));

@@ -12,7 +12,11 @@
 #include "base/json.h"
 #include "harness/metrics/content.h"
 #include "harness/metrics/drift.h"
+#include "harness/metrics/loop.h"
+#include "harness/metrics/motion.h"
+#include "harness/metrics/number.h"
 #include "harness/metrics/repetition.h"
+#include "harness/metrics/similarity.h"
 
 namespace dualparal {
 
@@ -42,22 +46,17 @@ class QualityMeter {
   nlohmann::json result() const;
 
  private:
-  struct Mean {
-    double sum = 0;
-    int64_t count = 0;
-    void add(double value) { sum += value, ++count; }
-    Mean operator+(const Mean& other) const { return {sum + other.sum, count + other.count}; }
-    std::optional<double> value() const {
-      return count ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
-    }
-  };
-
   QualitySubject subject_;
   std::vector<int64_t> borders_;  // frames that begin a block, but for the first block
   at::Tensor last_frame_;
   // Mean absolute difference of a frame to the one before it, 0..255: where a block begins, where only a latent frame
   // begins, and within a latent frame.
   Mean at_border_, at_latent_frame_, elsewhere_;
+  std::optional<double> first_change_;  // the same of the second frame
+  Mean later_in_phase_;                 // of the frames after it with which a latent frame begins, borders or not
+  MotionMeter motion_;
+  LoopMeter loop_;
+  SimilarityMeter similarity_;
   DriftMeter colour_drift_, latent_drift_;
   RepetitionMeter repetition_;
   std::optional<ContentMeter> content_;

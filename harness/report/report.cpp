@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "harness/record/statistics.h"
+#include "harness/report/quality_figures.h"
 #include "harness/report/report_groups.h"
 #include "harness/report/report_table.h"
 #include "harness/report/speedup.h"
@@ -52,7 +53,7 @@ std::optional<double> weights(const ResultLine& line) {
   return most;
 }
 
-const std::vector<Column> kColumns = {
+const std::vector<Column> kRunColumns = {
     {"latency s", figure(&ResultLine::latency_s), 1, 3, Shown::kRange},
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
@@ -66,18 +67,21 @@ const std::vector<Column> kColumns = {
     {"idle", figure(&ResultLine::bubble_ratio), 1, 3, Shown::kMedian},
     {"idle by slots", figure(&ResultLine::bubble_ratio_slots), 1, 3, Shown::kMedian},
     {"error vs single", figure(&ResultLine::error_vs_single), 1, 7, Shown::kMedian},
-    {"flicker", quality("flicker"), 1, 4, Shown::kSamples},
-    {"seam ratio", quality("seam_ratio"), 1, 3, Shown::kSamples},
-    {"seam in phase", quality("seam_ratio_in_phase"), 1, 3, Shown::kSamples},
-    {"drift", quality("drift"), 1, 4, Shown::kSamples},
-    {"repetition", quality("repetition"), 1, 3, Shown::kSamples},
-    {"content", quality("content"), 1, 3, Shown::kSamples},
-    {"switches /100", quality("identity_switches_per_100_frames"), 1, 2, Shown::kSamples},
-    {"PSNR dB", quality("psnr_db"), 1, 2, Shown::kSamples},
-    {"SSIM", quality("ssim"), 1, 4, Shown::kSamples},
-    {"latent error", quality("latent_relative_error"), 1, 6, Shown::kSamples},
 };
-constexpr size_t kWords = 2;  // columns that are set to the left
+
+// Of runs, then of videos.
+const std::vector<Column>& columns() {
+  static const std::vector<Column> all = [] {
+    std::vector<Column> made = kRunColumns;
+    for (const QualityFigure& of : quality_figures())
+      made.push_back({of.title, quality(of.name), 1, of.digits, Shown::kSamples});
+    return made;
+  }();
+  return all;
+}
+
+constexpr size_t kWords = 2;         // columns that are set to the left
+constexpr size_t kVariantWords = 3;  // of the table of variants
 const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
 
 std::string cell(const ResultGroup& group, const Column& column) {
@@ -97,7 +101,7 @@ std::string cell(const ResultGroup& group, const Column& column) {
 Table main_table(const std::vector<ResultGroup>& groups) {
   std::vector<std::string> header{"strategy", "options", "model", "size",    "ranks", "dtype",
                                   "frames",   "steps",   "kind",  "machine", "runs",  "samples"};
-  for (const auto& column : kColumns) header.push_back(column.title);
+  for (const auto& column : columns()) header.push_back(column.title);
   header.push_back("note");
   Table table{header};
   for (const auto& group : groups) {
@@ -114,7 +118,7 @@ Table main_table(const std::vector<ResultGroup>& groups) {
                                  group.machine(),
                                  std::to_string(std::max(group.ok.size(), group.latencies().size())),
                                  std::to_string(group.sample_count())};
-    for (const auto& column : kColumns) row.push_back(cell(group, column));
+    for (const auto& column : columns()) row.push_back(cell(group, column));
     row.push_back(group.note());
     table.push_back(std::move(row));
   }
@@ -166,11 +170,31 @@ std::string speedup_text(const std::vector<ResultGroup>& groups, const std::stri
   return text + "\n\n" + markdown_table(table, kWords);
 }
 
+std::string variants_title(const std::string& strategy) {
+  return fmt::format("Variants of {} against its default options", strategy);
+}
+
+std::string variants_text(const std::vector<ResultGroup>& groups, const ReportOptions& options) {
+  const Table table = variant_table(groups, options.baseline_variant, options.fewest_pairs);
+  const auto judged = std::count_if(table.begin() + 1, table.end(),
+                                    [](const auto& row) { return !row[kVariantWords - 1].starts_with("cannot tell"); });
+  return fmt::format(
+             "\n## {}\n\nDifference: variant less default, mean over pairs of the same prompt and seed ± half the "
+             "width of its 95 % confidence interval, by Student's t over the pairs. Better, worse, more, less: the "
+             "interval leaves out 0. \"No difference shown\" is no proof that there is none. \"From 1\": the distance "
+             "of a ratio from 1. Of the {} rows with a verdict, {:.1f} would show a difference by chance if there were "
+             "none at "
+             "all.\n\n",
+             variants_title(options.baseline_variant), judged, 0.05 * static_cast<double>(judged)) +
+         markdown_table(table, kVariantWords);
+}
+
 std::string render_markdown(const std::vector<ResultLine>& records, const ReportOptions& options,
                             const fs::path& folder) {
   const auto groups = group_results(records);
   std::string text = "# " + options.title + "\n\n" + explanation(groups) + markdown_table(main_table(groups), kWords);
   if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);
+  if (!options.baseline_variant.empty()) text += variants_text(groups, options);
   const auto list = [&](const char* sub, const char* extension) {
     std::vector<std::string> names;
     if (fs::is_directory(folder / sub))
@@ -201,6 +225,9 @@ void write_report(const ReportOptions& options, const fs::path& folder) {
   std::string latex = latex_table(main_table(groups), kWords, options.title);
   if (!options.baseline.empty())
     latex += "\n" + latex_table(speedup_table(groups, options.baseline), kWords, speedup_title(options.baseline));
+  if (!options.baseline_variant.empty())
+    latex += "\n" + latex_table(variant_table(groups, options.baseline_variant, options.fewest_pairs), kVariantWords,
+                                variants_title(options.baseline_variant));
   write_file(folder / "report.md", render_markdown(records, options, folder));
   write_file(folder / "report.tex", latex);
 }

@@ -88,13 +88,19 @@ std::vector<double> ResultGroup::values(const Figure& figure) const {
   return out;
 }
 
-std::vector<double> ResultGroup::samples(const Figure& figure) const {
-  std::map<std::string, std::vector<double>> by_sample;
+std::map<std::string, double> ResultGroup::by_sample(const Figure& figure) const {
+  std::map<std::string, std::vector<double>> repeats;
   for (const ResultLine& line : ok)
-    if (const auto value = figure(line)) by_sample[sample_key(line)].push_back(*value);
+    if (const auto value = figure(line)) repeats[sample_key(line)].push_back(*value);
+  std::map<std::string, double> means;
+  for (const auto& [sample, values] : repeats)
+    means[sample] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  return means;
+}
+
+std::vector<double> ResultGroup::samples(const Figure& figure) const {
   std::vector<double> out;
-  for (const auto& [sample, repeats] : by_sample)
-    out.push_back(std::accumulate(repeats.begin(), repeats.end(), 0.0) / static_cast<double>(repeats.size()));
+  for (const auto& [sample, mean] : by_sample(figure)) out.push_back(mean);
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ struct ResultGroup {
   std::vector<double> values(const Figure& figure) const;
   /// One value for each sample, a prompt with a seed: the mean over the sample's repeats.
   std::vector<double> samples(const Figure& figure) const;
+  /// The same by sample: a key that is the same for the same prompt and seed in all groups.
+  std::map<std::string, double> by_sample(const Figure& figure) const;
   size_t sample_count() const;
   std::vector<double> latencies() const;  ///< of every repeat of every line
 };

@@ -45,7 +45,7 @@ def test_samples_have_an_interval_and_repeats_do_not(tmp_path):
     # Student's t at 0.975 with 2 degrees of freedom has a closed form.
     t = 0.95 / math.sqrt(2 * 0.975 * 0.025)
     half = t * math.sqrt(((0.3 - 0.5)**2 + 0.2**2) / 2 / 3)
-    assert blocks["drift"] == f"0.5000 ± {half:.4f}" and blocks["n"] == "4" and blocks["samples"] == "3"
+    assert blocks["drift"] == f"0.5000 ± {half:.4f}" and blocks["runs"] == "4" and blocks["samples"] == "3"
     assert ring["drift"] == "0.3000" and ring["samples"] == "1"
     assert blocks["latency s"] == "10.000 (9.000-11.000)"
     assert blocks["seam in phase"] == "1.500 ± 0.000" and ring["repetition"] == "0.250"
@@ -74,6 +74,23 @@ def test_speed_ups_against_a_baseline(tmp_path):
     check_refused(done, [1], ["--baseline usp", "dualparal, ring, ulysses"])
 
 
+def test_variants_are_compared_pair_by_pair(tmp_path):
+    lines = []
+    for seed in range(12):  # the variant is worse by 0.1 of its own, whatever the seed
+        own = 0.1 + 0.07 * seed
+        for options, content in ({}, own), ({"feature-cache": "off"}, own - 0.1 + 0.001 * (seed % 2)):
+            lines.append(line(seed=seed, options=options, quality={"content": content, "dynamic_degree_px": 2.0}))
+    _, (_, rows), latex = report(tmp_path, lines, "--baseline-variant", "dualparal")
+    content, motion = sorted(rows, key=lambda row: row["figure"])
+    assert content["variant"] == "feature-cache=off" and content["pairs"] == "12" and content["verdict"] == "worse"
+    assert content["difference"].startswith("-0.100 ± 0.000") or content["difference"].startswith("-0.099 ± 0.000")
+    assert motion["verdict"] == "no difference shown" and "no difference shown" in latex
+    _, (_, rows), _ = report(tmp_path, lines, "--baseline-variant", "dualparal", "--min-pairs", "20")
+    assert {row["verdict"] for row in rows} == {"cannot tell (12 of 20 pairs)"}
+    done, *_ = report(tmp_path, lines, "--baseline-variant", "ring")
+    check_refused(done, [1], ["--baseline-variant ring", "dualparal"])
+
+
 def test_kinds_clusters_and_machines_are_kept_apart(tmp_path):
     def simulated(name, latency, strategy="dualparal"):
         return line(strategy, latency, kind="simulated", cluster={"name": name})
@@ -95,7 +112,7 @@ def test_kinds_clusters_and_machines_are_kept_apart(tmp_path):
 def test_a_point_that_was_run_again_counts_once(tmp_path):
     failed = line(status="failed", error="out of memory", latency_s=None, point="a")
     _, (rows,), _ = report(tmp_path, [failed, line("ring", point="b"), line(point="a")])
-    assert [(r["strategy"], r["n"]) for r in rows] == [("ring", "1"), ("dualparal", "1")]
+    assert [(r["strategy"], r["runs"]) for r in rows] == [("ring", "1"), ("dualparal", "1")]
 
 
 @pytest.mark.parametrize("provenance", [{}, {"code": None}, {"gpu": None}, {"code": {"commit": None, "dirty": None}},

@@ -19,7 +19,8 @@ Per frame, with integer pixel values 0..255 (numpy only, no randomness):
    its `MIN_IOU`, or the mask has fewer than `MIN_OBJECT` pixels, the shape is none.
 5. Centre = mean row and column of the mask.
 
-`content` = share of frames with one component and shape, colour and background as in the prompt.
+`content` = share of frames with one component and shape, colour and background as in the prompt;
+`content_first_frame` (0 or 1) and `content_later_frames` are the same of the first frame and of the others.
 `identity_switches_per_100_frames` counts frames whose (shape, colour) differs from the last frame
 that had an object. `largest_jump_px` is the largest distance of the centres of neighbouring
 frames that both have an object.
@@ -122,13 +123,14 @@ def frame_object(frame: np.ndarray) -> dict:
 
 
 def content(frames: np.ndarray, prompt: str) -> dict:
-    """frames [frames, 3, height, width] uint8 -> content, identity switches per 100 frames, largest jump (px)."""
+    """frames [frames, 3, height, width] uint8 -> content (and of the first frame, of the others), identity
+    switches per 100 frames, largest jump (px)."""
     wanted = parse(prompt)
-    good, switches, jump = 0, 0, 0.0
+    good, switches, jump = [], 0, 0.0
     last, centre = None, None
     for frame in frames:
         seen = frame_object(frame)
-        good += seen["count"] == 1 and (seen["shape"], seen["colour"], seen["background"]) == wanted
+        good.append(seen["count"] == 1 and (seen["shape"], seen["colour"], seen["background"]) == wanted)
         if seen["centre"] is not None:
             if centre is not None:
                 jump = max(jump, float(np.hypot(*(seen["centre"] - centre))))
@@ -137,7 +139,9 @@ def content(frames: np.ndarray, prompt: str) -> dict:
             last = identity
         centre = seen["centre"]
     return {
-        "content": good / len(frames),
+        "content": sum(good) / len(frames),
+        "content_first_frame": float(good[0]),
+        "content_later_frames": sum(good[1:]) / (len(good) - 1) if len(good) > 1 else None,
         "identity_switches_per_100_frames": 100.0 * switches / len(frames),
         "largest_jump_px": jump,
     }

@@ -5,41 +5,13 @@
 #include <cmath>
 
 #include "harness/metrics/quality.h"
+#include "tests/harness/metrics/shapes.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
 namespace {
 
 namespace tt = boost::test_tools;
-
-enum Shape { kCircle, kSquare, kTriangle };
-using Rgb = std::array<int, 3>;
-constexpr Rgb kRed = {220, 40, 40}, kWhite = {240, 240, 240}, kDarkBlue = {20, 25, 85}, kBlack = {12, 12, 12};
-
-void draw(at::Tensor& frame, Shape shape, const Rgb& colour, double row, double column, double radius) {
-  for (int64_t y = 0; y < frame.size(0); ++y) {
-    for (int64_t x = 0; x < frame.size(1); ++x) {
-      const double v = static_cast<double>(y) - row, u = std::abs(static_cast<double>(x) - column);
-      const bool inside = shape == kCircle   ? v * v + u * u <= radius * radius
-                          : shape == kSquare ? std::abs(v) <= radius && u <= radius
-                                             : std::abs(v) <= radius && 2 * u <= v + radius;
-      if (!inside) continue;
-      for (int64_t channel = 0; channel < 3; ++channel) frame[y][x][channel] = colour[channel];
-    }
-  }
-}
-
-at::Tensor picture(const Rgb& background) {
-  const at::Tensor frame = at::empty({64, 96, 3}, at::kByte);
-  for (int64_t channel = 0; channel < 3; ++channel) frame.select(2, channel).fill_(background[channel]);
-  return frame;
-}
-
-at::Tensor picture(Shape shape, const Rgb& colour, const Rgb& background, double row = 30, double column = 40) {
-  at::Tensor frame = picture(background);
-  draw(frame, shape, colour, row, column, 12);
-  return frame;
-}
 
 nlohmann::json score(const std::vector<at::Tensor>& frames, const std::string& prompt) {
   ContentMeter meter(prompt);
@@ -78,6 +50,8 @@ BOOST_AUTO_TEST_CASE(share_of_frames_that_hold_what_was_asked_for) {
                              picture(kCircle, kWhite, kDarkBlue), picture(kCircle, kRed, kBlack)},
                             "a red circle bounces over a dark blue background");
   BOOST_TEST(result["content"].get<double>() == 0.2, tt::tolerance(1e-12));
+  BOOST_TEST(result["content_first_frame"] == 1.0);
+  BOOST_TEST(result["content_later_frames"] == 0.0);
   // circle, circle, square, white circle, red circle: three times something else than before.
   BOOST_TEST(result["identity_switches_per_100_frames"].get<double>() == 60.0, tt::tolerance(1e-12));
 }
@@ -94,7 +68,8 @@ BOOST_AUTO_TEST_CASE(jumps_are_between_neighbouring_frames_only) {
 
 BOOST_AUTO_TEST_CASE(null_where_it_does_not_apply) {
   const auto nothing = score({}, "a red circle moves over a black background");
-  for (const char* name : {"content", "identity_switches_per_100_frames", "largest_jump_px"})
+  for (const char* name : {"content", "content_first_frame", "content_later_frames", "identity_switches_per_100_frames",
+                           "largest_jump_px"})
     BOOST_TEST(nothing[name].is_null());
 
   const at::Tensor frame = picture(kCircle, kRed, kBlack).unsqueeze(0);

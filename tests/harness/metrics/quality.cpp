@@ -54,10 +54,33 @@ BOOST_AUTO_TEST_CASE(constant_video_does_not_flicker_or_drift) {
 
 BOOST_AUTO_TEST_CASE(fields_are_always_there_and_null_where_nothing_came) {
   const auto result = QualityMeter({.frames = 33, .latent_frames = 9}).result();
-  for (const char* name :
-       {"flicker", "seam_ratio", "seam_ratio_in_phase", "drift", "drift_colour", "drift_latent", "drift_within_start",
-        "drift_colour_within_start", "drift_latent_within_start", "repetition", "content",
-        "identity_switches_per_100_frames", "largest_jump_px", "psnr_db", "ssim", "latent_relative_error"}) {
+  for (const char* name : {"flicker",
+                           "seam_ratio",
+                           "seam_ratio_in_phase",
+                           "drift",
+                           "drift_colour",
+                           "drift_latent",
+                           "drift_within_start",
+                           "drift_colour_within_start",
+                           "drift_latent_within_start",
+                           "repetition",
+                           "content",
+                           "content_first_frame",
+                           "content_later_frames",
+                           "dynamic_degree_px",
+                           "still_frames",
+                           "largest_motion_px",
+                           "border_motion_ratio",
+                           "loop",
+                           "loop_lag_frames",
+                           "similarity_2",
+                           "similarity_50",
+                           "first_frame_ratio",
+                           "identity_switches_per_100_frames",
+                           "largest_jump_px",
+                           "psnr_db",
+                           "ssim",
+                           "latent_relative_error"}) {
     BOOST_TEST(result.contains(name), name << " is missing");
     BOOST_TEST(result[name].is_null(), name << " is not null");
   }

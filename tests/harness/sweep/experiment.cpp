@@ -47,6 +47,18 @@ BOOST_AUTO_TEST_CASE(lists_are_crossed_with_each_other_and_with_the_strategies) 
   BOOST_TEST(point_file("videos", e.points[0], varied, ".mp4").string() == "videos/single_frames-5.mp4");
 }
 
+BOOST_AUTO_TEST_CASE(ablations_have_enough_pairs) {
+  const auto folder = std::filesystem::path("configs/experiments");
+  for (const auto& [name, variants] :
+       std::map<std::string, size_t>{{"cache_noise", 4}, {"context", 4}, {"block", 3}, {"previous_context", 3}}) {
+    const Experiment e = read_experiment(folder / ("ablation_" + name + ".yaml"));
+    std::set<std::string> samples;
+    for (const Point& point : e.points) samples.insert(point.flags.at("prompt") + "|" + point.flags.at("seed"));
+    BOOST_TEST(samples.size() >= 8u * 4, name);
+    BOOST_TEST(e.points.size() == samples.size() * variants, name);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(exact_strategies_are_held_to_single_unless_told_otherwise) {
   const std::string text = "name: x\nsweep: {frames: [5, 9]}\nstrategies: [single, ring, dualparal, fifo]\n";
   const auto checked = [&](const std::string& more) {

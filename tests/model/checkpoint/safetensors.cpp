@@ -71,7 +71,7 @@ const std::vector<BadFile> kBadFiles = {
     {"negative extent", file_bytes(one_tensor("F32", "[-2]", "[0, 8]"), 8), {"'weight'", "shape"}},
     {"shape that overflows",
      file_bytes(one_tensor("F32", "[4294967296, 4294967296]", "[0, 0]"), 8),
-     {"'weight'", "too many"}},
+     {"'weight'", "too large"}},
     {"extent that overflows", file_bytes(one_tensor("F32", "[9223372036854775808]", "[0, 0]"), 8), {"'weight'"}},
     {"extent past 64 bits", file_bytes(one_tensor("F32", "[18446744073709551618]", "[0, 8]"), 8), {"'weight'"}},
     {"zero times an overflow", file_bytes(one_tensor("F32", "[4294967296, 4294967296, 0]", "[0, 0]"), 8), {"'weight'"}},

@@ -3,9 +3,9 @@
 
     python plots/make_page.py RESULTS... [-o FOLDER]
 
-RESULTS: results.jsonl files, or folders in which they are looked for. Writes FOLDER/index.html (FOLDER: that of the first
-RESULTS if left out) and FOLDER/page/, which holds the chart library and the timelines. Videos stay where they are and are
-linked relative to FOLDER. Nothing is loaded from the network.
+RESULTS: results.jsonl files, or folders in which they are looked for. Writes FOLDER/index.html (if left
+out: the folder of the first RESULTS) and FOLDER/page/, which holds the chart library and the timelines. Videos stay
+where they are and are linked relative to FOLDER. Nothing is loaded from the network.
 """
 from __future__ import annotations
 

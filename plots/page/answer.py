@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answer that a page opens with: of every setting (a panel), who is fastest at the longest length, and by how much."""
+"""The answer that a page opens with: of every setting (a panel), who is fastest at the longest length, by how much."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -52,7 +52,8 @@ def exactness(runner: Runner) -> str:
         return f"exact: differs from single by {error:.1e}"
     if is_exact(runner.strategy):
         return "exact by construction, not checked in this run"
-    return "not exact" + (f": {psnr:.1f} dB from single's video" if psnr is not None else "")
+    return f"not exact: {psnr:.1f} dB from single's video" if psnr is not None else \
+        "not exact: no distance from single recorded"
 
 
 def runners(panel: Panel, metric: str, frames: int) -> list[Runner]:
@@ -66,7 +67,7 @@ def runners(panel: Panel, metric: str, frames: int) -> list[Runner]:
 
 
 def answer(panel: Panel) -> Answer | None:
-    """At the longest length that two strategies have reached (of one strategy: that it has); None if nothing was timed."""
+    """At the longest length that two strategies have reached (or that the only one has); None if nothing was timed."""
     metric = next((name for name in METRICS if panel.has(name)), None)
     if metric is None:
         return None
@@ -77,7 +78,8 @@ def answer(panel: Panel) -> Answer | None:
     fastest, others = found[0], [r for r in found if r.strategy != found[0].strategy]
     ours = next((r for r in others[1:] if r.strategy == OURS), None)
     exact = next((r for r in found if is_exact(r.strategy)), None)
-    missing = [f"{label} on {series.world_size}: {point.reason}" for series, label in zip(panel.series, panel.labels(ranks=False))
+    missing = [f"{label} on {series.world_size}: {point.reason}"
+               for series, label in zip(panel.series, panel.labels(ranks=False))
                if (point := series.points.get(frames)) and point.reason]
     return Answer(panel, metric, frames, fastest, others[0] if others else None, ours,
                   exact if not is_exact(fastest.strategy) else None, missing)
@@ -87,5 +89,5 @@ def answers(panels: list[Panel]) -> list[tuple[int, Answer]]:
     """With the panel's number; the one to open with first: clocks before simulations, long videos, many strategies."""
     order = ("measured", "simulated", "emulated", "traced")
     found = [(i, a) for i, panel in enumerate(panels) if (a := answer(panel))]
-    return sorted(found, key=lambda ia: (order.index(ia[1].panel.settings["kind"]), ia[1].baseline is None, -ia[1].frames,
-                                         -len(ia[1].panel.series)))
+    return sorted(found, key=lambda ia: (order.index(ia[1].panel.settings["kind"]), ia[1].baseline is None,
+                                         -ia[1].frames, -len(ia[1].panel.series)))

@@ -49,10 +49,18 @@ def memory_words(answer: Answer) -> str:
     return words
 
 
+def takes(a: Answer, runner: Runner) -> str:
+    return f"{figure(a.metric, runner.figure)} on {ranks(runner)}"
+
+
+def factor(a: Answer) -> str:
+    """How many times as much the next one takes."""
+    return f"{a.baseline.figure / a.fastest.figure:.2f}×" if a.baseline and a.fastest.figure > 0 else "–"
+
+
 def sentence(a: Answer) -> str:
-    what = "does the least work" if a.metric == "flops" else "computes least on its busiest rank" if a.metric == "compute_s" \
-        else "is fastest"
-    words = f"<b>{text(a.fastest.label)}</b> {what} at {a.frames:,} frames: {figure(a.metric, a.fastest.figure)} on {ranks(a.fastest)}"
+    what = {"latency_s": "is fastest", "flops": "does the least work", "compute_s": "computes least on its busiest rank"}[a.metric]
+    words = f"<b>{text(a.fastest.label)}</b> {what} at {a.frames:,} frames: {takes(a, a.fastest)}"
     if a.baseline:
         other = "the best baseline" if a.fastest.strategy == OURS else "the next best"
         words += f", {versus(a.metric, a.fastest, a.baseline)}, {other}"
@@ -60,26 +68,27 @@ def sentence(a: Answer) -> str:
 
 
 def tiles(a: Answer) -> str:
-    rows = [(METRICS[a.metric].capitalize(), figure(a.metric, a.fastest.figure), f"{text(a.fastest.label)}, {ranks(a.fastest)}")]
-    if a.baseline and a.fastest.figure > 0:
-        rows.append(("Against the best baseline" if a.fastest.strategy == OURS else "Against the next best", f"{a.baseline.figure / a.fastest.figure:.2f}×",
-                     f"{text(a.baseline.label)}: {figure(a.metric, a.baseline.figure)}"))
+    rows = [(METRICS[a.metric].capitalize(), figure(a.metric, a.fastest.figure),
+             f"{text(a.fastest.label)}, {ranks(a.fastest)}")]
+    if a.baseline:
+        name = "Against the best baseline" if a.fastest.strategy == OURS else "Against the next best"
+        rows.append((name, factor(a), f"{text(a.baseline.label)}: {figure(a.metric, a.baseline.figure)}"))
     rows.append(("Peak memory of a rank", size(a.fastest.memory),
                  f"{text(a.baseline.label)}: {size(a.baseline.memory)}" if a.baseline else ""))
     said = exactness(a.fastest)
     short = "reference" if a.fastest.strategy == "single" else said.split(":")[0].split(" by ")[0]
     rows.append(("Same result as single?", text(short.capitalize()), text(said)))
-    return "".join(f'<div class="tile"><dt>{name}</dt><dd><span class="figure">{value}</span><span class="note">{note}</span></dd></div>'
-                   for name, value, note in rows)
+    return "".join(f'<div class="tile"><dt>{name}</dt><dd><span class="figure">{value}</span>'
+                   f'<span class="note">{note}</span></dd></div>' for name, value, note in rows)
 
 
 def first(a: Answer) -> str:
     more = [f"Memory: {memory_words(a)}."]
     if a.ours:
-        more.append(f"<b>{text(a.ours.label)}</b> takes {figure(a.metric, a.ours.figure)} on {ranks(a.ours)}, "
-                    f"{a.ours.figure / a.fastest.figure if a.fastest.figure else 0:.2f}× of what {text(a.fastest.label)} takes.")
+        times = f", {a.ours.figure / a.fastest.figure:.2f}× of what the fastest takes" if a.fastest.figure > 0 else ""
+        more.append(f"<b>{text(a.ours.label)}</b> takes {takes(a, a.ours)}{times}.")
     if a.exact:
-        more.append(f"The fastest exact strategy is <b>{text(a.exact.label)}</b>: {figure(a.metric, a.exact.figure)} on {ranks(a.exact)}.")
+        more.append(f"The fastest exact strategy is <b>{text(a.exact.label)}</b>: {takes(a, a.exact)}.")
     if a.missing:
         more.append(f"Without a result at this length: {text('; '.join(a.missing))}.")
     return (f'<p class="setting">{badge(a.panel.settings["kind"])} {text(a.panel.title().split(": ", 1)[1])}'
@@ -96,11 +105,12 @@ def others(found: list[tuple[int, Answer]]) -> str:
         f'<br><span class="muted">{text(a.panel.subtitle())}</span></th><td class="number">{a.frames:,}</td>'
         f'<td>{text(a.fastest.label)}</td><td class="number">{figure(a.metric, a.fastest.figure)}</td>'
         f'<td>{text(a.baseline.label) if a.baseline else "–"}</td>'
-        f'<td class="number">{f"{a.baseline.figure / a.fastest.figure:.2f}×" if a.baseline and a.fastest.figure else "–"}</td>'
+        f'<td class="number">{factor(a)}</td>'
         f'<td class="number">{size(a.fastest.memory)}</td>'
         f'<td><button type="button" class="small" data-panel="{number}">charts'
         f'<span class="hidden"> of {text(a.panel.title())}</span></button></td></tr>' for number, a in found)
-    return ('<details class="others"><summary>' f'The same question in {len(found)} other setting{"s" * (len(found) > 1)}</summary>'
+    return ('<details class="others"><summary>'
+            f'The same question in {len(found)} other setting{"s" * (len(found) > 1)}</summary>'
             '<div class="scroll" tabindex="0" role="region" aria-label="Answers in other settings"><table><thead><tr>'
             '<th scope="col">Kind</th><th scope="col">Setting</th><th scope="col" class="number">Frames</th>'
             '<th scope="col">Best</th><th scope="col" class="number">Takes</th><th scope="col">Next best</th>'

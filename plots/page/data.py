@@ -11,8 +11,8 @@ import figure
 from panels import Panel
 from results import hardware, prompt_of, reason
 
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
-           "<": "triangle-left", ">": "triangle-right"}
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross",
+           "X": "x", "<": "triangle-left", ">": "triangle-right"}
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 
 
@@ -54,7 +54,7 @@ def block_borders(line: dict) -> list[int]:
 
 
 def video_sets(lines: list[dict], labels: dict[int, str], folder: Path) -> list[dict]:
-    """Videos of one prompt, length, seed, model and size, of each strategy's first repeat; sets of most strategies first."""
+    """Videos of one prompt, length, seed, model and size, of each first repeat; sets of most strategies first."""
     sets: dict[tuple, dict] = {}
     for number, line in enumerate(lines):
         if not isinstance(line.get("video"), str) or not line["video"] or line["status"] != "ok":
@@ -62,8 +62,9 @@ def video_sets(lines: list[dict], labels: dict[int, str], folder: Path) -> list[
         config = line.get("config") or {}
         key = tuple(str(part) for part in (line.get("model"), line.get("height"), line.get("width"), prompt_of(line),
                                            line.get("frames"), line.get("seed")))
-        found = sets.setdefault(key, {"prompt": prompt_of(line) or "", "frames": line.get("frames") or 1, "seed": line.get("seed"),
-                                      "model": line.get("model"), "fps": config.get("fps") or 16, "videos": []})
+        found = sets.setdefault(key, {"prompt": prompt_of(line) or "", "frames": line.get("frames") or 1,
+                                      "seed": line.get("seed"), "model": line.get("model"),
+                                      "fps": config.get("fps") or 16, "videos": []})
         if labels[number] in [labels[video["line"]] for video in found["videos"]]:
             continue  # a repeat
         path = Path(line["folder"]) / line["video"]
@@ -79,7 +80,8 @@ def panel_data(panel: Panel, number_of: dict[int, int]) -> dict:
         series.append({"label": label, "strategy": one.strategy, "ranks": one.world_size, "colour": look["color"],
                        "symbol": SYMBOLS.get(look["marker"], "circle"), "dash": DASHES.get(look["linestyle"], "solid"),
                        "hollow": look.get("markerfacecolor") == "white",
-                       "lines": [number_of[id(line)] for _, p in sorted(one.points.items()) for line in p.ok + p.missing]})
+                       "lines": [number_of[id(line)] for _, point in sorted(one.points.items())
+                                 for line in point.ok + point.missing]})
     return {"title": panel.title(), "subtitle": panel.subtitle(), "kind": panel.settings["kind"],
             "experiment": panel.settings["experiment"], "device_memory": panel.device_memory(), "series": series}
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Timelines of ranks for the page: each in a script of its own, loaded when it is looked at. A page that is opened from a
-disk may load scripts, but no JSON."""
+"""Timelines of ranks for the page: each in a script of its own, loaded when it is looked at. A page that is opened from
+a disk may load scripts, but no JSON."""
 from __future__ import annotations
 
 import json
@@ -16,7 +16,7 @@ def number(event: dict, name: str) -> int:
 
 
 def compact(path: Path) -> dict:
-    """By rank, in whole microseconds: [begin, duration, block, step] of computations, [begin, duration, peer] of waits."""
+    """By rank, in microseconds: [begin, duration, block, step] of computations, [begin, duration, peer] of waits."""
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
         ranks: dict[int, dict] = {}

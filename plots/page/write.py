@@ -27,7 +27,7 @@ def json_in_html(anything: object) -> str:
 
 
 def copy_library(folder: Path) -> None:
-    """The chart library of the `plotly` package, once beside the page: 4.5 MB that a browser reads when charts are due."""
+    """The chart library of the `plotly` package, once beside the page: megabytes that are read when charts are due."""
     package = importlib.util.find_spec("plotly")
     if package is None or not package.submodule_search_locations:
         raise ResultsError("the Python package plotly is missing: install tools/requirements.txt")

@@ -16,12 +16,13 @@ import make_page  # noqa: E402
 FPS = 16
 FRAMES = 61
 BLOCKS = {"block-frames": "4", "context-frames": "2", "feature-cache": "on"}
-EVIL = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>&quot;'
+EVIL = '<b>bold</b><img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>&quot;'
 
 
 def line(strategy: str = "dualparal", frames: int = FRAMES, latency: float | None = 10.0, **changes) -> dict:
     """Of schema 2, with the fields that the page reads."""
-    return {"schema": 2, "kind": "measured", "experiment": "invented", "strategy": strategy, "options": {}, "world_size": 2,
+    return {"schema": 2, "kind": "measured", "experiment": "invented", "strategy": strategy, "options": {},
+            "world_size": 2,
             "model": "moving-shapes", "dtype": "fp32", "frames": frames, "latent_frames": (frames + 2) // 4 + 1,
             "height": 64, "width": 96, "steps": 20, "seed": 0, "latency_s": latency, "samples": [latency],
             "peak_memory_bytes": 20 * 2**20 + 1000 * frames, "sent_bytes": 4096, "error_vs_single": None,
@@ -34,7 +35,8 @@ def line(strategy: str = "dualparal", frames: int = FRAMES, latency: float | Non
 def old_line(strategy: str, frames: int, latency: float, **changes) -> dict:
     """Of schema 1: without samples, errors, hashes."""
     newer = ("samples", "error_vs_single", "program_hash", "timeline", "video")
-    return {name: part for name, part in line(strategy, frames, latency).items() if name not in newer} | {"schema": 1} | changes
+    old = {name: part for name, part in line(strategy, frames, latency).items() if name not in newer}
+    return old | {"schema": 1} | changes
 
 
 def some_lines() -> list[dict]:
@@ -65,9 +67,10 @@ def make_video(path: Path, shade: int, frames: int = FRAMES) -> None:
 
 def timeline() -> dict:
     def event(category: str, rank: int, begin: float, duration: float, **more) -> dict:
-        return {"cat": category, "ph": "X", "pid": rank, "tid": 0, "ts": begin, "dur": duration, "name": "n", "args": more}
+        return {"cat": category, "ph": "X", "pid": rank, "tid": 0, "ts": begin, "dur": duration, "args": more}
 
-    events = [event("compute", rank, 1000.0 * (block + rank), 900.4, block=block, step=0) for rank in (0, 1) for block in range(5)]
+    events = [event("compute", rank, 1000.0 * (block + rank), 900.4, block=block, step=0)
+              for rank in (0, 1) for block in range(5)]
     return {"traceEvents": [{"ph": "M", "pid": 0, "name": "process_name", "args": {"name": "rank 0"}}, *events,
                             event("receive", 1, 0.0, 1000.0, block=0, peer=0), event("send", 0, 900.0, 0.0, peer=1)]}
 

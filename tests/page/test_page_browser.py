@@ -48,16 +48,20 @@ def until(driver, script: str):
 
 
 def look(driver, folder: Path, width: int = 1400, colours: str = "light") -> None:
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": colours}]})
+    window = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    media = {"features": [{"name": "prefers-color-scheme", "value": colours}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     driver.get((folder / "index.html").as_uri())
-    until(driver, "[...document.querySelectorAll('section:not([hidden]) .plot')].every(p => p.querySelector('.main-svg, .notice'))")
+    plots = "[...document.querySelectorAll('section:not([hidden]) .plot')]"
+    until(driver, plots + ".every(p => p.querySelector('.main-svg, .notice'))")
 
 
 def column(driver, title: str) -> list[str]:
     return driver.execute_script("""
       const heads = [...document.querySelectorAll("#table thead th")].map(h => h.textContent);
-      return [...document.querySelectorAll("#table tbody tr")].map(r => r.cells[heads.indexOf(arguments[0])].textContent)""", title)
+      const at = heads.indexOf(arguments[0]);
+      return [...document.querySelectorAll("#table tbody tr")].map(r => r.cells[at].textContent)""", title)
 
 
 def press(driver, selector: str) -> None:
@@ -111,6 +115,7 @@ def test_failures_and_provenance(chromium, folder: Path) -> None:
     assert not chromium.execute_script("return document.getElementById('detail').open")
 
 
+SEEK = "const s = document.getElementById('seek'); s.value = arguments[0]; s.dispatchEvent(new Event('input'))"
 STEPS = """
 const done = arguments[arguments.length - 1], videos = [...document.querySelectorAll("video")], seen = [];
 document.getElementById("play").click();
@@ -135,12 +140,13 @@ def test_videos_play_and_seek_together(chromium, folder: Path) -> None:
     until(chromium, f"{times}.every(([paused, seeking]) => paused && !seeking)")
     a, b = (state[2] for state in chromium.execute_script(f"return {times}"))
     assert a == b > 0
-    chromium.execute_script("const s = document.getElementById('seek'); s.value = 40; s.dispatchEvent(new Event('input'))")
+    chromium.execute_script(SEEK, 40)
     until(chromium, f"{times}.every(([, seeking, at]) => !seeking && Math.floor(at * {FPS}) === 40)")
     press(chromium, "#forward")
     until(chromium, f"{times}.every(([, seeking, at]) => !seeking && Math.floor(at * {FPS}) === 41)")
     assert f"frame 41 of {FRAMES}" in chromium.find_element(By.ID, "where").text
-    assert chromium.find_element(By.CSS_SELECTOR, "#borders svg").accessible_name.endswith("begin at frames 0, 21, 37, 53")
+    borders = chromium.find_element(By.CSS_SELECTOR, "#borders svg")
+    assert borders.accessible_name.endswith("begin at frames 0, 21, 37, 53")
     assert "PSNR with single 21.5 dB" in chromium.find_element(By.ID, "screens").text
 
 
@@ -155,11 +161,14 @@ def test_timelines_zoom(chromium, folder: Path) -> None:
 
 
 def test_nothing_from_lines_is_run(chromium, tmp_path: Path) -> None:
-    make(tmp_path, [line(EVIL, 33, 3.0, model=EVIL, options=BLOCKS | {EVIL: EVIL}, provenance={"cpu": EVIL}, config={"prompt": EVIL}),
-                    line("ring", 33, 5.0, model=EVIL, provenance={"cpu": EVIL}), line("fifo", 33, None, status="failed", error=EVIL)])
+    where = {"model": EVIL, "provenance": {"cpu": EVIL}, "config": {"prompt": EVIL}}
+    make(tmp_path, [line(EVIL, 33, 3.0, options=BLOCKS | {EVIL: EVIL}, **where), line("ring", 33, 5.0, **where),
+                    line("fifo", 33, None, status="failed", error=EVIL)])
     look(chromium, tmp_path)
     press(chromium, "#table tbody button")
-    chromium.execute_script("document.querySelectorAll('.js-plotly-plot').forEach(p => Plotly.Fx.hover(p, [{curveNumber: 0, pointNumber: 0}]))")
+    chromium.execute_script("""document.querySelectorAll(".js-plotly-plot").forEach((plot) =>
+      Plotly.Fx.hover(plot, [{curveNumber: 0, pointNumber: 0}]))""")
+    until(chromium, "[...document.querySelectorAll('.hoverlayer')].some(h => h.textContent.includes('<b>bold'))")
     assert EVIL in chromium.find_element(By.ID, "detail-body").text
     assert chromium.execute_script("return window.hacked ?? null") is None
     assert chromium.find_elements(By.CSS_SELECTOR, "img") == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panels import Panel, Point, Series
+from page.run_options import run_options
+from panels import Panel, Point, Series, label_options
 
 OURS = "dualparal"
 EXACT = ("single", "ring", "ulysses", "usp", "naive_pipeline")  # compute what `single` computes: docs/metrics.md
@@ -39,18 +40,26 @@ class Answer:
     missing: list[str]  # series that have no result at this length, with the reason
 
 
-def is_exact(strategy: str) -> bool:
-    return strategy in EXACT
+def changed_by(runner: Runner) -> dict:
+    """Options of the run with which `single` too gives another result than without."""
+    return run_options(runner.point.ok[0])
+
+
+def is_exact(runner: Runner) -> bool:
+    """Gives what `single` gives without further options."""
+    return runner.strategy in EXACT and not changed_by(runner)
 
 
 def exactness(runner: Runner) -> str:
     """In words, with the error that was recorded."""
+    if runner.strategy in EXACT and (changed := changed_by(runner)):
+        return f"not exact: single's result with {label_options(changed)}"
     if runner.strategy == "single":
         return "is the reference itself"
     error, psnr = runner.point.median("error_vs_single"), runner.point.median("quality.psnr_db")
     if error is not None:
         return f"exact: differs from single by {error:.1e}"
-    if is_exact(runner.strategy):
+    if is_exact(runner):
         return "exact by construction, not checked in this run"
     return f"not exact: {psnr:.1f} dB from single's video" if psnr is not None else \
         "not exact: no distance from single recorded"
@@ -77,12 +86,12 @@ def answer(panel: Panel) -> Answer | None:
     found = by_length[frames]
     fastest, others = found[0], [r for r in found if r.strategy != found[0].strategy]
     ours = next((r for r in others[1:] if r.strategy == OURS), None)
-    exact = next((r for r in found if is_exact(r.strategy)), None)
+    exact = next((r for r in found if is_exact(r)), None)
     missing = [f"{label} on {series.world_size}: {point.reason}"
                for series, label in zip(panel.series, panel.labels(ranks=False))
                if (point := series.points.get(frames)) and point.reason]
     return Answer(panel, metric, frames, fastest, others[0] if others else None, ours,
-                  exact if not is_exact(fastest.strategy) else None, missing)
+                  exact if not is_exact(fastest) else None, missing)
 
 
 def answers(panels: list[Panel]) -> list[tuple[int, Answer]]:

@@ -76,7 +76,7 @@ def tiles(a: Answer) -> str:
     rows.append(("Peak memory of a rank", size(a.fastest.memory),
                  f"{text(a.baseline.label)}: {size(a.baseline.memory)}" if a.baseline else ""))
     said = exactness(a.fastest)
-    short = "reference" if a.fastest.strategy == "single" else said.split(":")[0].split(" by ")[0]
+    short = "reference" if said.startswith("is the reference") else said.split(":")[0].split(" by ")[0]
     rows.append(("Same result as single?", text(short.capitalize()), text(said)))
     return "".join(f'<div class="tile"><dt>{name}</dt><dd><span class="figure">{value}</span>'
                    f'<span class="note">{note}</span></dd></div>' for name, value, note in rows)

@@ -12,7 +12,7 @@ from panels import Panel
 from results import hardware, prompt_of, reason
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross",
-           "X": "x", "<": "triangle-left", ">": "triangle-right"}
+           "X": "x", "p": "pentagon", "<": "triangle-left", ">": "triangle-right"}
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 
 
@@ -28,6 +28,10 @@ def clean(anything: object) -> object:
 def link(path: Path, folder: Path) -> str:
     """As a URL relative to the page's folder. A colon is quoted, so no file name can be taken for a protocol."""
     return quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/"))
+
+
+# What else a video is made from, besides prompt and seed.
+TOLD = ("negative_prompt", "prompt_embeds", "image", "last_image", "image_embeds", "lora")
 
 
 def stride(line: dict) -> int:
@@ -61,7 +65,7 @@ def video_sets(lines: list[dict], labels: dict[int, str], folder: Path) -> list[
             continue
         config = line.get("config") or {}
         key = tuple(str(part) for part in (line.get("model"), line.get("height"), line.get("width"), prompt_of(line),
-                                           line.get("frames"), line.get("seed")))
+                                           line.get("frames"), line.get("seed"), *map(config.get, TOLD)))
         found = sets.setdefault(key, {"prompt": prompt_of(line) or "", "frames": line.get("frames") or 1,
                                       "seed": line.get("seed"), "model": line.get("model"),
                                       "fps": config.get("fps") or 16, "videos": []})

@@ -11,6 +11,7 @@ from pathlib import Path
 from page.answer import answers
 from page.answer_html import answers_html, text
 from page.data import page_data
+from page.run_options import with_run_options
 from page.timelines import write_timelines
 from panels import group
 from results import ResultsError
@@ -57,6 +58,7 @@ def write(lines: list[dict], folder: Path) -> Path:
     for old in beside.glob("timeline-*.js"):  # of lines that may be gone
         old.unlink()
     copy_library(beside)
+    lines = [with_run_options(line) for line in lines]
     panels = group([line for line in lines if line.get("world_size") is not None])
     found = answers(panels)
     data = page_data(lines, panels, write_timelines(lines, beside, BESIDE), folder)

@@ -12,7 +12,7 @@ from page_lines import BLOCKS, EVIL, FRAMES, line, make, make_page, old_line, pa
     write_lines
 
 from page.answer import answers, exactness
-from page.data import block_borders
+from page.data import SYMBOLS, block_borders
 from panels import group
 
 
@@ -38,6 +38,21 @@ def test_the_longest_length_is_one_that_two_strategies_reached(tmp_path: Path) -
     assert exactness(found.fastest) == "exact: differs from single by 2.0e-07"
     said = words(make(tmp_path, lines))
     assert "ring is fastest at 33 frames: 3 s on 2 ranks, 1.33× faster than dualparal (4 s on 2 ranks), the next" in said
+
+
+def test_sparse_attention_is_no_repeat_of_dense_and_not_exact(tmp_path: Path) -> None:
+    sparse = {"attention": {"sparse_attention": "lvsa", "sparse_window": 3, "rope_riflex": "off"}}
+    dense = {"attention": {"sparse_attention": "none", "rope_riflex": "off"}}
+    lines = [line("ring", 33, 2.0, config=sparse, error_vs_single=1e-7), line("ring", 33, 6.0, config=dense)]
+    said = words(make(tmp_path, [*lines, line("single", 33, 9.0, config=dense, world_size=1)]))
+    assert "ring (sparse-attention lvsa, sparse-window 3) is fastest at 33 frames: 2 s on 2 ranks, 4.50× faster" in said
+    assert "not exact: single's result with sparse-attention lvsa, sparse-window 3" in said
+    assert "The fastest exact strategy is ring : 6 s" in said
+
+
+def test_every_marker_of_the_figures_has_a_symbol() -> None:
+    from figure import STRATEGIES
+    assert {marker for _, marker in STRATEGIES.values()} <= SYMBOLS.keys()
 
 
 def test_lines_of_schema_1_are_shown_too(tmp_path: Path) -> None:

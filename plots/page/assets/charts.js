@@ -13,7 +13,8 @@ const MARKS = {
   cross: "✚",
   x: "✖",
   "triangle-left": "◀",
-  "triangle-right": "▶"
+  "triangle-right": "▶",
+  pentagon: "⬟"
 };
 const HOLLOW = {
   circle: "○",
@@ -22,7 +23,8 @@ const HOLLOW = {
   diamond: "◇",
   "triangle-down": "▽",
   "triangle-left": "◁",
-  "triangle-right": "▷"
+  "triangle-right": "▷",
+  pentagon: "⬠"
 };
 const STROKES = {
   solid: null,

@@ -19,7 +19,7 @@ from results import ResultsError, read_results  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="page", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="./run page", description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path, nargs="+", help="results.jsonl files or folders")
     parser.add_argument("-o", "--output", type=Path, help="folder for index.html (default: that of the first results)")
     options = parser.parse_args(arguments)

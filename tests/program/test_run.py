@@ -10,7 +10,7 @@ import torch
 
 from test_program import FAST, PROGRAM, ROOT, check_refused
 
-COMMANDS = ["bench", "test", "reproduce", "plots", "timeline", "side-by-side", "micro", "validate", "setup", "build", "bundle"]
+COMMANDS = ["bench", "test", "reproduce", "plots", "page", "timeline", "side-by-side", "micro", "validate", "setup", "build", "bundle"]
 built = pytest.mark.skipif(PROGRAM.parent != ROOT / "build", reason="./run works with the program of build/")
 
 

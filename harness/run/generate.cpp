@@ -14,6 +14,7 @@
 #include "base/interrupt.h"
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
+#include "comm/rendezvous.h"
 #include "harness/options/open_model.h"
 #include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
@@ -77,7 +78,7 @@ void make_traces_folder(const std::string& folder) {
 
 // By one process of a run: the one that a user or a sweep started, or the first of a launcher's.
 bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  return !options.run.quiet && !std::getenv("DUALPARAL_STORE_HOSTED") && (!environment || environment->rank == 0);
+  return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
 }
 
 // The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the

@@ -52,11 +52,12 @@ bool timeless(const Task& task) {
 
 class Bench {
  public:
-  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder)
+  /// varied: flags that differ between the points of the whole experiment, of which `experiment` may be a part.
+  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder, std::set<std::string> varied)
       : options_(options),
         experiment_(experiment),
         folder_(std::move(folder)),
-        varied_(varied_flags(experiment)),
+        varied_(std::move(varied)),
         references_(folder_, options.quiet) {}
 
   /// Returns the number of points that failed.
@@ -237,6 +238,7 @@ std::map<std::string, ResultStatus> results_so_far(const fs::path& file, bool re
 
 int64_t run_bench(const BenchOptions& options) {
   Experiment experiment = read_experiment(named_yaml("experiment", "configs/experiments", options.experiment));
+  const auto varied = varied_flags(experiment);
   keep_only(experiment, options.only);
   check_points(experiment);
   const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
@@ -265,7 +267,7 @@ int64_t run_bench(const BenchOptions& options) {
     return fmt::format("the points that are done are kept in {}; the same command goes on with the others",
                        lines.string());
   });
-  Bench bench(options, experiment, folder);
+  Bench bench(options, experiment, folder, varied);
   const int64_t failed = missing.empty() ? 0 : bench.run(missing);
   bench.clean_up();  // even with nothing to do: a kill may have come between the last line and this
   write_report({.results = {lines}, .title = experiment.title}, folder);

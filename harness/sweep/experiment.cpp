@@ -199,8 +199,8 @@ class Reader {
 
   void cross(Experiment& experiment, Flags chosen, const Sweep& axes, size_t next) const {
     if (next == axes.size()) {
-      check(experiment.points.size() < kMostPoints, "{}: more than {} points: nobody can wait for them", file_,
-            kMostPoints);
+      check_usage(experiment.points.size() < kMostPoints, "{}: more than {} points: nobody can wait for them", file_,
+                  kMostPoints);
       for (int64_t repeat = 0; repeat < experiment.repeat; ++repeat) experiment.points.push_back({chosen, repeat});
       return;
     }

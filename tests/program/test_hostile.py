@@ -174,7 +174,7 @@ def test_outputs_do_not_take_the_place_of_devices_pipes_and_links(tmp_path):
 
 
 def test_a_pipe_as_input_is_refused(tmp_path):
-    pipe = tmp_path / "pipe"
+    pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)  # nobody writes to it
     cluster = ROOT / "configs/clusters/8x-rtx4090.yaml"
     for arguments in (["bench", pipe], ["report", pipe], [*SHORT, "--initial-noise", pipe],

@@ -119,7 +119,7 @@ def test_a_lost_rank_is_named_and_finished_latents_stay(tmp_path, sig, timeout, 
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["context_windows", "--window-frames", 5, "--overlap-frames", 2], ["frames", "step", "layers"]),
+    (["context_windows", "--window-frames", 5, "--overlap-frames", 2], ["frames", "step"]),
     (["pipefusion"], ["block", "step", "layers"])], ids=lambda x: x[0])
 def test_a_lost_rank_of_a_strategy_that_finishes_all_at_once_is_named(tmp_path, flags, words):
     arguments = [a for a in SHORT if a != "--quiet"]

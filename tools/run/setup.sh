@@ -37,7 +37,7 @@ build_log() {
   local line said=
   while IFS= read -r line; do
     printf '%s\n' "$line"
-    [[ -z $said && $line == \[*/*\]* && $line != *Re-checking* && $line != *Re-running* ]] || continue
+    [[ -z $said && $line == \[*/*\]* && $line != *Re-checking* && $line != *Re-running* && $line != *Stamping* ]] || continue
     say "building (log: $1)"
     said=1
   done >"$1"

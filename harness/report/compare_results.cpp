@@ -105,7 +105,7 @@ class Comparison {
   std::map<std::string, double> bases(const std::map<std::string, ResultGroup>& rows) const {
     std::map<std::string, double> found;
     for (const auto& [name, row] : rows)
-      if (!row.ok.empty() && row.first.strategy == (options_.base.empty() ? "single" : options_.base))
+      if (!row.ok.empty() && row.first.strategy == options_.base)
         found.emplace(set_of(row.first), median(row.latencies()));
     return found;
   }
@@ -154,8 +154,8 @@ class Comparison {
     if (!old_bases_.contains(set) || !new_bases_.contains(set)) return;
     for (double& value : a) value /= old_bases_.at(set);
     for (double& value : b) value /= new_bases_.at(set);
-    add(fmt::format("latency / {}", options_.base.empty() ? "single" : options_.base), fmt::format("{:.2f}", median(a)),
-        fmt::format("{:.2f}", median(b)), verdict(a, b, options_.band, 0));
+    add("latency / " + options_.base, fmt::format("{:.2f}", median(a)), fmt::format("{:.2f}", median(b)),
+        verdict(a, b, options_.band, 0));
   }
 
   static Verdict verdict(const std::vector<double>& a, const std::vector<double>& b, double relative, double absolute) {

@@ -10,7 +10,6 @@
 #include "base/errors.h"
 #include "base/memory.h"
 #include "comm/emulated_communicator.h"
-#include "harness/options/open_model.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -68,13 +67,12 @@ void set_image(Request& request, const GenerateOptions& options, const WanModel&
 
 }  // namespace
 
-ResultLine emulate(const GenerateOptions& options) {
+ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   const c10::InferenceMode inference;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
   if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
   const Stopwatch total;
-  const WanModel model = open_model(options.model);
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);

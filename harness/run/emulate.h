@@ -3,6 +3,7 @@
 
 #include "harness/options/generate_options.h"
 #include "harness/record/result_line.h"
+#include "model/wan/wan_model.h"
 
 namespace dualparal {
 
@@ -10,6 +11,6 @@ namespace dualparal {
 /// Emulated ranks compute and hold what a real rank would, on one device; traced ones do it with shapes alone, without
 /// weights or arithmetic. Messages go nowhere, so the latents have no meaning and are thrown away. Returns the result
 /// line.
-ResultLine emulate(const GenerateOptions& options);
+ResultLine emulate(const GenerateOptions& options, const WanModel& model);
 
 }  // namespace dualparal

@@ -89,16 +89,16 @@ double official_flow_shift(const WanModel& model) {
 }
 
 // What the checkpoint says is used; that it may not be what is wanted is said once.
-void note_flow_shift(const GenerateOptions& given, const GenerateOptions& resolved) {
+void note_flow_shift(const GenerateOptions& given, const GenerateOptions& resolved, const WanModel& model) {
   if (given.sampling.flow_shift || resolved.run.quiet) return;
-  const double official = official_flow_shift(open_model(resolved.model));
+  const double official = official_flow_shift(model);
   if (official != 0 && official != *resolved.sampling.flow_shift)
     fmt::print(stderr, "# note: flow shift {} is the checkpoint's; the official program has {} (--flow-shift {})\n",
                *resolved.sampling.flow_shift, official, official);
 }
 
 // This process as one of the ranks. The result line on rank 0, none on the others.
-std::optional<ResultLine> run_as_rank(const GenerateOptions& options,
+std::optional<ResultLine> run_as_rank(const GenerateOptions& options, const WanModel& model,
                                       const std::optional<RankEnvironment>& environment) {
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
@@ -110,7 +110,7 @@ std::optional<ResultLine> run_as_rank(const GenerateOptions& options,
   Recorder recorder(device);
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
   try {
-    return RunSession(options, recorder, group, device).run();
+    return RunSession(options, model, recorder, group, device).run();
   } catch (const std::exception& error) {
     // Other ranks may be in the middle of a message: no destructor may wait for them.
     if (group.world_size() > 1) group.end(group.explain(error));
@@ -120,8 +120,7 @@ std::optional<ResultLine> run_as_rank(const GenerateOptions& options,
 
 }  // namespace
 
-void check_possible(const GenerateOptions& options, int64_t world_size) {
-  const WanModel model = open_model(options.model);
+void check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size) {
   check_usage(
       options.model.random_weights || options.run.mode == Mode::kTrace || model.has_weights(),
       "{}: configurations without weights; --mode {} needs a checkpoint's folder, or --random-weights (--mode trace "
@@ -144,9 +143,10 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const bool runs = options.run.mode == Mode::kRun;
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
-  check_possible(options, world_size);
+  const WanModel model = open_model(options.model);
+  check_possible(options, model, world_size);
   make_traces_folder(options.output.traces);
-  if (!environment) note_flow_shift(given, options);
+  if (!environment) note_flow_shift(given, options, model);
   if (speaks(options, environment))
     for (const auto& text : notices(given, options)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
@@ -162,7 +162,7 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   }
   std::optional<OnInterrupt> interrupt;
   if (world_size == 1 || !runs) interrupt.emplace([&options] { return what_is_kept(options); });
-  const std::optional<ResultLine> line = runs ? run_as_rank(options, environment) : emulate(options);
+  const std::optional<ResultLine> line = runs ? run_as_rank(options, model, environment) : emulate(options, model);
   if (!line) return;
   if (!options.run.quiet) print_summary(options, *line);
 }

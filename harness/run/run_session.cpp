@@ -6,7 +6,6 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "harness/media/video_file.h"
-#include "harness/options/open_model.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -19,13 +18,14 @@
 
 namespace dualparal {
 
-RunSession::RunSession(const GenerateOptions& options, Recorder& recorder, RankGroup& group, const at::Device& device)
+RunSession::RunSession(const GenerateOptions& options, const WanModel& model, Recorder& recorder, RankGroup& group,
+                       const at::Device& device)
     : options_(options),
       recorder_(recorder),
       group_(group),
       device_(device),
       placement_{device, parse_dtype(options.model.dtype)},
-      model_(open_model(options.model)),
+      model_(model),
       strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
 
 std::optional<ResultLine> RunSession::run() {

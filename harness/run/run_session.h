@@ -19,7 +19,9 @@ namespace dualparal {
 
 class RunSession {
  public:
-  RunSession(const GenerateOptions& options, Recorder& recorder, RankGroup& group, const at::Device& device);
+  /// All must outlive it. model: the one that the options name.
+  RunSession(const GenerateOptions& options, const WanModel& model, Recorder& recorder, RankGroup& group,
+             const at::Device& device);
 
   /// The result line on rank 0, none on the others.
   std::optional<ResultLine> run();
@@ -42,7 +44,7 @@ class RunSession {
   at::Device device_;
   Placement placement_;
   Stopwatch total_;
-  WanModel model_;
+  const WanModel& model_;
   std::unique_ptr<Strategy> strategy_;
   Request request_;
   Workload work_;

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/nearest.h"
 #include "base/progress.h"
-#include "harness/options/generate_options.h"
+#include "harness/options/open_model.h"
 #include "harness/run/generate.h"
 #include "harness/simulator/simulate.h"
 #include "harness/sweep/bench_point.h"
@@ -34,7 +34,7 @@ std::string problem_of(const Point& point) {
     resolve_generate_options(options);
     options.sampling.initial_noise.clear();  // a file may come to be before the point's turn
     const int64_t ranks = options.run.mode == Mode::kRun ? options.run.nproc : options.run.world_size;
-    check_possible(options, ranks);
+    check_possible(options, open_model(options.model), ranks);
     if (!point.cluster.empty()) check_devices(read_cluster(point.cluster), ranks);
     return "";
   } catch (const std::exception& error) {

@@ -4,25 +4,21 @@
 #include <map>
 #include <random>
 
+#include "tests/harness/report/small_run.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
 namespace {
 
 ResultLine line(const std::string& strategy, std::vector<double> samples, const std::string& cpu = "a") {
-  return {.strategy = strategy,
-          .world_size = 2,
-          .model = "m",
-          .device = "cpu",
-          .dtype = "fp32",
-          .frames = 81,
-          .steps = 10,
-          .latency_s = samples.at(0),
-          .samples = samples,
-          .peak_memory_bytes = 1000,
-          .sent_bytes = 500,
-          .config = {{"threads", 1}, {"seed", 0}},
-          .provenance = {{"cpu", cpu}}};
+  ResultLine run = small_run(strategy);
+  run.latency_s = samples.at(0);
+  run.samples = samples;
+  run.peak_memory_bytes = 1000;
+  run.sent_bytes = 500;
+  run.config = {{"threads", 1}, {"seed", 0}};
+  run.provenance = {{"cpu", cpu}};
+  return run;
 }
 
 std::map<std::string, Verdict> verdicts(const ResultLine& before, const ResultLine& after,

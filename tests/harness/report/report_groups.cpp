@@ -8,6 +8,7 @@
 #include "harness/record/statistics.h"
 #include "harness/report/report_table.h"
 #include "harness/report/speedup.h"
+#include "tests/harness/report/small_run.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -16,19 +17,11 @@ namespace {
 namespace tt = boost::test_tools;
 
 ResultLine line(const std::string& strategy, double latency, uint64_t seed = 0) {
-  return {.strategy = strategy,
-          .world_size = 8,
-          .model = "m",
-          .device = "cpu",
-          .dtype = "fp32",
-          .frames = 81,
-          .height = 64,
-          .width = 96,
-          .steps = 10,
-          .seed = seed,
-          .latency_s = latency,
-          .peak_memory_bytes = int64_t{1} << 20,
-          .quality = {{"drift", latency / 10}}};
+  ResultLine run = small_run(strategy, seed);
+  run.latency_s = latency;
+  run.peak_memory_bytes = int64_t{1} << 20;
+  run.quality = {{"drift", latency / 10}};
+  return run;
 }
 
 BOOST_AUTO_TEST_SUITE(report)

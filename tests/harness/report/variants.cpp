@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "tests/harness/report/small_run.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -29,17 +30,8 @@ PairVerdict verdict(int count, double mean, double spread, Better better = Bette
 }
 
 ResultLine line(const std::string& cache, uint64_t seed, const std::string& prompt, double content, double seam) {
-  ResultLine made{.strategy = "dualparal",
-                  .world_size = 2,
-                  .model = "m",
-                  .device = "cpu",
-                  .dtype = "fp32",
-                  .frames = 81,
-                  .height = 64,
-                  .width = 96,
-                  .steps = 10,
-                  .seed = seed,
-                  .quality = {{"content", content}, {"seam_ratio", seam}, {"psnr_db", nullptr}}};
+  ResultLine made = small_run("dualparal", seed);
+  made.quality = {{"content", content}, {"seam_ratio", seam}, {"psnr_db", nullptr}};
   made.config = {{"prompt", prompt}};
   if (!cache.empty()) made.options["feature-cache"] = cache;
   return made;

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts ranks as a user does, and watches them."""
+import os
+import socket
+import subprocess
+import time
+
+from test_program import PROGRAM
+
+SHORT = ["generate", "--no-decode", "--no-quality", "--quiet", "--threads", 1, "--prompt", "a red circle"]
+BLOCKS = [*SHORT, "--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
+
+
+def ranks_of(launcher):
+    """Process ids by rank of the launcher's children."""
+    out = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/environ") as environ:
+                if int(stat.read().rsplit(")", 1)[1].split()[1]) == launcher:
+                    variables = dict(v.split("=", 1) for v in environ.read().split("\0") if "=" in v)
+                    out[int(variables["RANK"])] = int(pid)
+        except (OSError, KeyError):
+            pass
+    return out
+
+
+PATIENCE = 240  # seconds, on a busy machine; nothing waits that long when it works
+
+
+def wait_until(condition):
+    deadline = time.time() + PATIENCE
+    while not (result := condition()) and time.time() < deadline:
+        time.sleep(0.05)
+    return result
+
+
+def start(*arguments, **kwargs):
+    """The launcher of three ranks, and their process ids by rank."""
+    kwargs = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True, **kwargs}
+    child = subprocess.Popen([PROGRAM, *map(str, arguments), "--nproc", "3"], **kwargs)
+    assert wait_until(lambda: len(ranks_of(child.pid)) == 3 or child.poll() is not None)
+    ranks = ranks_of(child.pid)
+    assert len(ranks) == 3, child.communicate(timeout=PATIENCE)
+    return child, ranks
+
+
+def wait_for_latents(child, folder):
+    wait_until(lambda: list(folder.glob("0*.safetensors")) or child.poll() is not None)
+    time.sleep(0.5)  # what a rank is doing is told to the others a few times a second
+    assert list(folder.glob("0*.safetensors")) and child.poll() is None
+
+
+def end_of(child):
+    """What it said on standard error."""
+    return child.communicate(timeout=PATIENCE)[1]
+
+
+def shared_memory():
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("gloo", "nccl", "torch", "dualparal"))}
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def as_rank(rank, world_size, port, *arguments, program=PROGRAM):
+    environment = dict(os.environ, RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
+                       LOCAL_WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+                       TORCH_CPP_LOG_LEVEL="ERROR")
+    return subprocess.Popen([program, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                            env=environment)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -6,7 +6,6 @@
 #include "base/errors.h"
 #include "harness/options/strategies.h"
 #include "model/ops/rotary.h"
-#include "model/wan/config.h"
 
 namespace dualparal {
 namespace {
@@ -25,15 +24,6 @@ void check_strategy(const std::string& flag, const std::string& strategy) {
 using Json = nlohmann::ordered_json;
 
 }  // namespace
-
-AttentionSetting attention_setting(const std::filesystem::path& model, const std::string& strategy, int64_t frames,
-                                   int64_t model_frames) {
-  const LatentGeometry geometry = read_vae_config(model / "vae" / "config.json").geometry();
-  return {.strategy = strategy,
-          .latent_frames = geometry.latent_frames(frames),
-          .trained_frames = geometry.latent_frames(model_frames),
-          .head_dim = read_transformer_config(model / "transformer" / "config.json").attention_head_dim};
-}
 
 void add_attention_flags(CLI::App& app, const std::string& group, AttentionOptions& o) {
   app.add_option("--sparse-attention", o.sparse,

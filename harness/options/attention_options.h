@@ -2,7 +2,6 @@
 // Flags of `dualparal generate` that change what whole-sequence strategies attend to, and at which positions.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -35,10 +34,6 @@ struct AttentionSetting {
   int64_t trained_frames = 0;  ///< latent frames that the model was made for
   int64_t head_dim = 0;
 };
-
-/// frames, model_frames: of the video, and of those that the model in folder `model` was made for.
-AttentionSetting attention_setting(const std::filesystem::path& model, const std::string& strategy, int64_t frames,
-                                   int64_t model_frames);
 
 void add_attention_flags(CLI::App& app, const std::string& group, AttentionOptions& options);
 

@@ -4,25 +4,17 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <filesystem>
 #include <map>
 
 #include "base/data_dir.h"
-#include "base/device.h"
-#include "comm/nccl_communicator.h"
-#include "harness/options/open_model.h"
-#include "harness/options/output_options.h"
 #include "harness/options/strategies.h"
-#include "model/checkpoint/config_reader.h"
-#include "model/sampling/sampler.h"
-#include "model/wan/config.h"
+#include "model/wan/lora.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kMostFrames = 1'000'000, kMostFps = 1000, kMostPixels = 1 << 14;
 constexpr int64_t kMostRepeats = 10'000;
 constexpr int64_t kMostRanks = 4096, kMostThreads = 1024;
 constexpr int64_t kLongestTimeout = 365 * 24 * 3600;  // in nanoseconds it must still be a number
@@ -40,38 +32,6 @@ std::map<std::string, std::string> all_strategy_options() {
     flags[name] = fmt::format("{}", fmt::join(texts, "; "));
   }
   return flags;
-}
-
-// What the folder of a model says about how to use it. No file: Wan 2.1's values for 480p.
-void apply_model_defaults(GenerateOptions& options) {
-  int64_t frames = 81, height = 480, width = 832, fps = 16, steps = 50;
-  double guidance = 5.0;
-  std::optional<double> guidance_2;
-  std::optional<std::string> prompt;
-  const fs::path file = fs::path(options.model.dir) / "generation_defaults.json";
-  if (fs::exists(file)) {
-    ConfigReader reader(file);
-    frames = reader.optional("frames", frames);
-    height = reader.optional("height", height);
-    width = reader.optional("width", width);
-    fps = reader.optional("fps", fps);
-    steps = reader.optional("steps", steps);
-    guidance = reader.optional("guidance_scale", guidance);
-    if (reader.has("guidance_scale_2")) guidance_2 = reader.required<double>("guidance_scale_2");
-    if (reader.has("prompt")) prompt = reader.required<std::string>("prompt");
-    reader.refuse_unknown();
-  }
-  options.video.frames = options.video.frames.value_or(options.video.model_frames = frames);
-  if (!options.video.height) options.video.height = height;
-  if (!options.video.width) options.video.width = width;
-  if (!options.video.fps) options.video.fps = fps;
-  if (!options.sampling.steps) options.sampling.steps = steps;
-  // A scale that is given counts for both experts.
-  if (!options.sampling.guidance_scale_2 && !options.sampling.guidance_scale)
-    options.sampling.guidance_scale_2 = guidance_2;
-  if (!options.sampling.guidance_scale) options.sampling.guidance_scale = guidance;
-  if (!options.video.prompt && options.video.prompt_embeds.empty()) options.video.prompt = prompt;
-  if (!options.video.negative_prompt) options.video.negative_prompt = "";
 }
 
 constexpr std::array<const char*, 3> kModeNames = {"run", "emulate", "trace"};
@@ -226,55 +186,6 @@ void add_flags(const FlagGroup& in, OutputOptions& o) {
             "folder for what every rank did, to be simulated on a cluster; counts the work of a run");
 }
 
-void resolve_run(RunOptions& o, const ModelOptions& model) {
-  check_backend(o.backend, model.device);
-  check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
-  check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),
-              "--repeats, --until-interval: --mode {} times no run", mode_name(o.mode));
-  check_usage(o.max_repeats >= o.repeats, "--max-repeats {}: less than --repeats {}", o.max_repeats, o.repeats);
-  // A GPU's first steps load kernels and fill the allocator's pools. Two: blocks have their neighbours by then.
-  const bool on_gpu = named_device(model.device).is_cuda() && o.mode != Mode::kTrace;
-  if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
-  o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);
-}
-
-void check_video(const VideoOptions& o, const ModelOptions& model) {
-  check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
-  check_usage(*o.frames <= kMostFrames, "--frames: expected at most {} (17 hours at 16 a second), got {}", kMostFrames,
-              *o.frames);
-  check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
-  check_usage(*o.fps <= kMostFps, "--fps: expected at most {}, got {}", kMostFps, *o.fps);
-  for (const auto& [flag, pixels] : {std::pair("--height", *o.height), {"--width", *o.width}})
-    check_usage(pixels <= kMostPixels, "{}: expected at most {} pixels, got {}", flag, kMostPixels, pixels);
-  const auto vae = read_vae_config(fs::path(model.dir) / "vae" / "config.json");
-  const auto transformer = read_transformer_config(fs::path(model.dir) / "transformer" / "config.json");
-  const int64_t rows = vae.spatial_stride() * transformer.patch_size[1];
-  const int64_t columns = vae.spatial_stride() * transformer.patch_size[2];
-  check_usage(*o.height > 0 && *o.height % rows == 0, "--height: expected a positive multiple of {}, got {}", rows,
-              *o.height);
-  check_usage(*o.width > 0 && *o.width % columns == 0, "--width: expected a positive multiple of {}, got {}", columns,
-              *o.width);
-  check_usage(!(o.prompt && !o.prompt_embeds.empty()), "--prompt and --prompt-embeds: give one of them");
-  check_usage(o.prompt || !o.prompt_embeds.empty(), "--prompt (or --prompt-embeds) is missing");
-}
-
-void resolve_sampling(SamplingOptions& o, const ModelOptions& model) {
-  const auto scheduler = read_scheduler_config(fs::path(model.dir) / "scheduler" / "scheduler_config.json");
-  if (!o.flow_shift) o.flow_shift = scheduler.flow_shift;
-  check_usage(std::isfinite(*o.flow_shift) && *o.flow_shift > 0, "--flow-shift: expected a positive number, got {}",
-              *o.flow_shift);
-  check_usage(std::isfinite(*o.guidance_scale), "--guidance-scale: expected a finite number, got {}",
-              *o.guidance_scale);
-  if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
-  parse_sampler(o.sampler);
-  const bool experts = check_model_index(model.dir).boundary_ratio > 0;
-  check_usage(experts || !o.guidance_scale_2, "--guidance-scale-2: {} has one transformer, not two experts", model.dir);
-  check_usage(!o.guidance_scale_2 || *o.guidance_scale > 1 || *o.guidance_scale_2 <= 1,
-              "--guidance-scale-2 {}: guidance of the second expert alone is not supported; --guidance-scale is {}",
-              o.guidance_scale_2.value_or(0), *o.guidance_scale);
-  check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
-}
-
 }  // namespace
 
 void add_generate_options(CLI::App& app, GenerateOptions& o) {
@@ -286,17 +197,18 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Output"}, o.output);
 }
 
-void resolve_generate_options(GenerateOptions& o) {
-  if (o.model.dir.empty()) o.model.dir = (data_dir() / "models" / "moving-shapes").string();
-  o.model.dir = project_path(o.model.dir).string();
-  check_model_index(o.model.dir);
-  apply_model_defaults(o);
-  resolve_sampling(o.sampling, o.model);
-  resolve_run(o.run, o.model);
-  check_video(o.video, o.model);
-  resolve_attention(o.attention, attention_setting(o.model.dir, o.run.strategy, *o.video.frames, o.video.model_frames));
-  resolve_output(o);
+namespace {
+
+nlohmann::ordered_json loras_json(const ModelOptions& model) {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& text : model.loras) {
+    const LoraSpec lora = parse_lora(text);
+    list.push_back({{"file", lora.file.string()}, {"scale", lora.scale}, {"expert", lora.expert}});
+  }
+  return list;
 }
+
+}  // namespace
 
 nlohmann::ordered_json to_json(const GenerateOptions& o) {
   // The project's own models by their place in it: the same on every machine.

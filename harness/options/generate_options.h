@@ -95,9 +95,6 @@ CLI::Validator positive_number(int64_t most);
 /// Declares every flag, in groups, with units and defaults, on `app`.
 void add_generate_options(CLI::App& app, GenerateOptions& options);
 
-/// Fills in what was left open from the model's folder; UsageError for values that cannot be.
-void resolve_generate_options(GenerateOptions& options);
-
 /// The resolved values, for the result line.
 nlohmann::ordered_json to_json(const GenerateOptions& options);
 

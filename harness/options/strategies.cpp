@@ -3,13 +3,13 @@
 
 #include "base/errors.h"
 #include "base/nearest.h"
-#include "baselines/context_windows.h"
 #include "baselines/fifo.h"
 #include "baselines/naive_pipeline.h"
 #include "baselines/pipefusion.h"
 #include "baselines/sequence_parallel.h"
 #include "baselines/single.h"
-#include "baselines/video_infinity.h"
+#include "baselines/windows/context_windows.h"
+#include "baselines/windows/video_infinity.h"
 #include "dualparal/dualparal.h"
 
 namespace dualparal {

@@ -15,7 +15,7 @@
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "comm/rendezvous.h"
-#include "harness/options/open_model.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
@@ -81,22 +81,6 @@ bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>
   return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
 }
 
-// The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
-// same.
-double official_flow_shift(const WanModel& model) {
-  if (model.experts() < 2) return 0;
-  return model.from_image() ? 5 : 12;
-}
-
-// What the checkpoint says is used; that it may not be what is wanted is said once.
-void note_flow_shift(const GenerateOptions& given, const GenerateOptions& resolved, const WanModel& model) {
-  if (given.sampling.flow_shift || resolved.run.quiet) return;
-  const double official = official_flow_shift(model);
-  if (official != 0 && official != *resolved.sampling.flow_shift)
-    fmt::print(stderr, "# note: flow shift {} is the checkpoint's; the official program has {} (--flow-shift {})\n",
-               *resolved.sampling.flow_shift, official, official);
-}
-
 // This process as one of the ranks. The result line on rank 0, none on the others.
 std::optional<ResultLine> run_as_rank(const GenerateOptions& options, const WanModel& model,
                                       const std::optional<RankEnvironment>& environment) {
@@ -138,17 +122,15 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
   GenerateOptions options = given;
-  resolve_generate_options(options);
+  const WanModel model = resolve_generate_options(options);
   const auto environment = rank_environment();
   const bool runs = options.run.mode == Mode::kRun;
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
-  const WanModel model = open_model(options.model);
   check_possible(options, model, world_size);
   make_traces_folder(options.output.traces);
-  if (!environment) note_flow_shift(given, options, model);
   if (speaks(options, environment))
-    for (const auto& text : notices(given, options)) fmt::print(stderr, "# {}\n", text);
+    for (const auto& text : notices(given, options, model)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
     try {

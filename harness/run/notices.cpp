@@ -7,8 +7,18 @@
 
 namespace dualparal {
 namespace fs = std::filesystem;
+namespace {
 
-std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved) {
+// The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
+// same.
+double official_flow_shift(const WanModel& model) {
+  if (model.experts() < 2) return 0;
+  return model.from_image() ? 5 : 12;
+}
+
+}  // namespace
+
+std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved, const WanModel& model) {
   std::vector<std::string> texts;
   const OutputOptions& out = resolved.output;
   if (given.video.prompt && given.video.prompt->empty())
@@ -24,6 +34,12 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
   if (!out.save_frames.empty() && fs::is_directory(out.save_frames, ignored) && !fs::is_empty(out.save_frames, ignored))
     texts.push_back(
         fmt::format("{} is not empty: frames of the same numbers will be overwritten, others stay", out.save_frames));
+  // What the checkpoint says is used; that it may not be what is wanted is said.
+  const double official = official_flow_shift(model), used = *resolved.sampling.flow_shift;
+  if (!given.sampling.flow_shift && official != 0 && official != used)
+    texts.push_back(
+        fmt::format("note: flow shift {} is the checkpoint's; the official program has {} (--flow-shift {})", used,
+                    official, official));
   return texts;
 }
 

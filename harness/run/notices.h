@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "harness/options/generate_options.h"
+#include "model/wan/wan_model.h"
 
 namespace dualparal {
 
 /// What a user may want to know before a run begins: a prompt that was not given, or is empty; outputs that are there
-/// already and will be overwritten. `given`: the options as they came, `resolved`: with all defaults.
-std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved);
+/// already and will be overwritten; a flow shift that is not
+/// the official one. `given`: the options as they came, `resolved`: with all defaults.
+std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved, const WanModel& model);
 
 /// What Ctrl-C leaves of a run.
 std::string what_is_kept(const GenerateOptions& resolved);

@@ -6,9 +6,9 @@
 #include <map>
 
 #include "base/hash.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/record/provenance.h"
-#include "model/wan/wan_model.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -19,17 +19,7 @@ constexpr size_t kLongestInName = 40;  // a prompt would make names of files lon
 
 // What the flags say, with the model's defaults as far as they can be had: a wrong flag may be why the point failed.
 GenerateOptions options_of(const Point& point) {
-  GenerateOptions options;
-  CLI::App app;
-  add_generate_options(app, options);
-  for (const auto& flag : point.flags) {
-    auto arguments = flag_arguments({flag});
-    std::ranges::reverse(arguments);  // as CLI11 wants them
-    try {
-      app.parse(std::move(arguments));
-    } catch (const CLI::ParseError&) {
-    }
-  }
+  GenerateOptions options = parse_flags(point.flags, WrongFlags::kLeaveOut);
   try {
     resolve_generate_options(options);
   } catch (const std::exception&) {
@@ -82,6 +72,28 @@ std::vector<std::string> flag_arguments(const Flags& flags) {
     if (value != "true") arguments.push_back(value);
   }
   return arguments;
+}
+
+GenerateOptions parse_flags(const Flags& flags, WrongFlags wrong) {
+  GenerateOptions options;
+  CLI::App app;
+  add_generate_options(app, options);
+  const auto parse = [&](const Flags& some) {
+    auto arguments = flag_arguments(some);
+    std::ranges::reverse(arguments);  // as CLI11 wants them
+    app.parse(std::move(arguments));
+  };
+  if (wrong == WrongFlags::kThrow) {
+    parse(flags);
+    return options;
+  }
+  for (const auto& flag : flags) {
+    try {
+      parse({flag});
+    } catch (const CLI::ParseError&) {
+    }
+  }
+  return options;
 }
 
 ResultLine unfinished_line(const Point& point, ResultStatus status, const std::string& error) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/options/generate_options.h"
 #include "harness/record/result_line.h"
 #include "harness/sweep/experiment.h"
 
@@ -21,6 +22,10 @@ std::filesystem::path point_file(const char* folder, const Point& point, const s
 
 /// Its flags as arguments.
 std::vector<std::string> flag_arguments(const Flags& flags);
+
+/// Its flags as options, not resolved. Wrong ones throw CLI::ParseError, or are left out.
+enum class WrongFlags { kThrow, kLeaveOut };
+GenerateOptions parse_flags(const Flags& flags, WrongFlags wrong = WrongFlags::kThrow);
 
 /// A point that did not run to its end is a result, too: its line begins as that of any other, as far as it is known.
 ResultLine unfinished_line(const Point& point, ResultStatus status, const std::string& error);

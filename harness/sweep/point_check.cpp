@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/sweep/point_check.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
 #include <sstream>
@@ -11,7 +10,7 @@
 #include "base/json.h"
 #include "base/nearest.h"
 #include "base/progress.h"
-#include "harness/options/open_model.h"
+#include "harness/options/resolve_options.h"
 #include "harness/run/generate.h"
 #include "harness/simulator/simulate.h"
 #include "harness/sweep/bench_point.h"
@@ -25,16 +24,11 @@ constexpr size_t kLongestValue = 40;
 // Empty if the point can run.
 std::string problem_of(const Point& point) {
   try {
-    GenerateOptions options;
-    CLI::App app;
-    add_generate_options(app, options);
-    auto arguments = flag_arguments(point.flags);
-    std::ranges::reverse(arguments);  // as CLI11 wants them
-    app.parse(std::move(arguments));
-    resolve_generate_options(options);
+    GenerateOptions options = parse_flags(point.flags);
+    const WanModel model = resolve_generate_options(options);
     options.sampling.initial_noise.clear();  // a file may come to be before the point's turn
     const int64_t ranks = options.run.mode == Mode::kRun ? options.run.nproc : options.run.world_size;
-    check_possible(options, open_model(options.model), ranks);
+    check_possible(options, model, ranks);
     if (!point.cluster.empty()) check_devices(read_cluster(point.cluster), ranks);
     return "";
   } catch (const std::exception& error) {

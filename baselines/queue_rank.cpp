@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "strategy/denoise/denoise_alone.h"
 #include "strategy/denoise/noise.h"
 #include "strategy/denoise/number_watch.h"

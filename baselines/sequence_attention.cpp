@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/sequence_attention.h"
 
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "model/ops/attention.h"
 #include "model/ops/ops.h"
 #include "model/ops/sparse_attention.h"

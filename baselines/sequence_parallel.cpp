@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "baselines/sequence_attention.h"
 #include "strategy/denoise/denoiser.h"
 

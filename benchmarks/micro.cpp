@@ -5,7 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/device.h"
-#include "base/memory.h"
+#include "base/measure/memory.h"
 #include "model/wan/wan_model.h"
 #include "strategy/denoise/local_attention.h"
 

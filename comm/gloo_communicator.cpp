@@ -7,7 +7,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "comm/with_peer.h"
 
 namespace dualparal {

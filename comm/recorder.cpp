@@ -6,7 +6,7 @@
 
 #include "base/device.h"
 #include "base/errors.h"
-#include "base/memory.h"
+#include "base/measure/memory.h"
 
 namespace dualparal {
 

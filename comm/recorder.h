@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "base/nvtx.h"
-#include "base/work_meter.h"
+#include "base/measure/nvtx.h"
+#include "base/measure/work_meter.h"
 #include "comm/communicator.h"
 
 namespace dualparal {

@@ -22,7 +22,7 @@
 #include "base/json.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/sampling/sampler.h"
-#include "model/wan/prompt_cleaning.h"
+#include "model/tokenizer/prompt_cleaning.h"
 #include "model/wan/wan_model.h"
 #include "strategy/denoise/local_attention.h"
 

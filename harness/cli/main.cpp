@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/errors.h"
-#include "base/memory.h"
+#include "base/measure/memory.h"
 #include "harness/cli/command.h"
 #include "harness/cli/standard_streams.h"
 #include "harness/cli/usage_error.h"

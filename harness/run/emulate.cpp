@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/device.h"
 #include "base/errors.h"
-#include "base/memory.h"
+#include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"

@@ -4,7 +4,7 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/memory.h"
+#include "base/measure/memory.h"
 #include "harness/media/video_file.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"

@@ -7,8 +7,8 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/finite.h"
-#include "base/memory.h"
-#include "base/nvtx.h"
+#include "base/measure/memory.h"
+#include "base/measure/nvtx.h"
 #include "strategy/denoise/number_watch.h"
 
 namespace dualparal {

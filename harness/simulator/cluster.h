@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/work_meter.h"
+#include "base/measure/work_meter.h"
 
 namespace dualparal {
 

@@ -3,7 +3,7 @@
 
 #include "base/device.h"
 #include "base/errors.h"
-#include "base/work_meter.h"
+#include "base/measure/work_meter.h"
 
 namespace dualparal {
 namespace {

@@ -2,7 +2,7 @@
 #include "model/wan/image_condition.h"
 
 #include "base/errors.h"
-#include "model/wan/image_input.h"
+#include "model/image/image_input.h"
 
 namespace dualparal {
 

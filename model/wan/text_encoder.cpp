@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 
 namespace dualparal {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "model/ops/ops.h"
 
 namespace dualparal {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "model/ops/attention.h"
 #include "model/ops/ops.h"
 #include "model/wan/transformer.h"

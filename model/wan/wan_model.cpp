@@ -6,7 +6,7 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/finite.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 
 namespace dualparal {
 namespace {

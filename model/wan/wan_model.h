@@ -6,14 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "model/image/image_encoder.h"
+#include "model/image/image_input.h"
 #include "model/sampling/scheduler_config.h"
+#include "model/tokenizer/tokenizer.h"
 #include "model/wan/config.h"
 #include "model/wan/image_condition.h"
-#include "model/wan/image_encoder.h"
-#include "model/wan/image_input.h"
 #include "model/wan/lora.h"
 #include "model/wan/text_encoder.h"
-#include "model/wan/tokenizer.h"
 #include "model/wan/transformer.h"
 #include "model/wan/vae.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/denoise/denoise_alone.h"
 
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "strategy/denoise/local_attention.h"
 
 namespace dualparal {

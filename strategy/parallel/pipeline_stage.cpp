@@ -2,7 +2,7 @@
 #include "strategy/parallel/pipeline_stage.h"
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 
 namespace dualparal {
 namespace {

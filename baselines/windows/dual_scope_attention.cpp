@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "baselines/dual_scope_attention.h"
+#include "baselines/windows/dual_scope_attention.h"
 
 #include <algorithm>
 

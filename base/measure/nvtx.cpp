@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 
 #include <cstdlib>
 

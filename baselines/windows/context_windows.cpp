@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "baselines/context_windows.h"
+#include "baselines/windows/context_windows.h"
 
 #include "base/errors.h"
-#include "baselines/window_rank.h"
+#include "baselines/windows/window_rank.h"
 
 namespace dualparal {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/wan/image_encoder.h"
+#include "model/image/image_encoder.h"
 
 #include "base/errors.h"
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/ops/attention.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Images as the VAE and the image encoder take them; the comparison with Pillow is in parity/test_image_to_video.py.
-#include "model/wan/image_input.h"
+#include "model/image/image_input.h"
 
 #include "model/wan/image_condition.h"
 #include "tests/testing.h"

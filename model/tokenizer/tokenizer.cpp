@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/wan/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <sentencepiece_processor.h>
 
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
-#include "model/wan/prompt_cleaning.h"
-#include "model/wan/unigram_model.h"
+#include "model/tokenizer/prompt_cleaning.h"
+#include "model/tokenizer/unigram_model.h"
 
 // libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes
 // here. The dynamic linker makes them one, and the larger would be written over libc10's variables behind the smaller

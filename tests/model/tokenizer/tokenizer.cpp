@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // With the embedded model's vocabulary: whole lower-case words of its prompts, letters for the rest.
-#include "model/wan/tokenizer.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/work_meter.h"
+#include "base/measure/work_meter.h"
 
 #include "tests/testing.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "baselines/window_rank.h"
+#include "baselines/windows/window_rank.h"
 
-#include "base/nvtx.h"
+#include "base/measure/nvtx.h"
 #include "strategy/denoise/noise.h"
 
 namespace dualparal {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "baselines/video_infinity.h"
+#include "baselines/windows/video_infinity.h"
 
 #include <algorithm>
 
 #include "base/errors.h"
-#include "base/nvtx.h"
-#include "baselines/dual_scope_attention.h"
+#include "base/measure/nvtx.h"
+#include "baselines/windows/dual_scope_attention.h"
 #include "strategy/denoise/denoiser.h"
 
 namespace dualparal {

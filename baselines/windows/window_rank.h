@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "baselines/sliding_windows.h"
+#include "baselines/windows/sliding_windows.h"
 #include "strategy/denoise/denoiser.h"
 #include "strategy/denoise/local_attention.h"
 #include "strategy/parallel/exchange.h"

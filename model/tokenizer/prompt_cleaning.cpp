@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/wan/prompt_cleaning.h"
+#include "model/tokenizer/prompt_cleaning.h"
 
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>

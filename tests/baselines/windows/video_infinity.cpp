@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Video-Infinity against `single` where every frame is seen, and against masked attention over the whole video.
-#include "baselines/video_infinity.h"
+#include "baselines/windows/video_infinity.h"
 
 #include "baselines/single.h"
 #include "model/ops/ops.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/wan/image_input.h"
+#include "model/image/image_input.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sliding context windows against a plain loop over windows and frames.
-#include "baselines/context_windows.h"
+#include "baselines/windows/context_windows.h"
 
 #include "baselines/single.h"
-#include "baselines/sliding_windows.h"
+#include "baselines/windows/sliding_windows.h"
 #include "strategy/denoise/guidance.h"
 #include "strategy/denoise/local_attention.h"
 #include "tests/ranks.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/wan/unigram_model.h"
+#include "model/tokenizer/unigram_model.h"
 
 #include <cstring>
 #include <map>

@@ -141,9 +141,11 @@ def _series_for(panel: Panel, line: dict) -> Series:
         if series.options == options:
             return series
     if line["status"] != "ok":  # knows at most those options that were asked for
-        asked = {k.replace("-", "_"): str(v) for k, v in {**(line.get("config") or {}), **options}.items()}
+        own = {k.replace("-", "_"): str(v) for k, v in options.items()}
+        asked = {**{k.replace("-", "_"): str(v) for k, v in (line.get("config") or {}).items()}, **own}
         for series in alike:
-            if all(asked.get(k.replace("-", "_"), str(v)) == str(v) for k, v in series.options.items()):
+            known = {k.replace("-", "_"): str(v) for k, v in series.options.items()}
+            if all(asked.get(k, v) == v for k, v in known.items()) and own.keys() <= known.keys():
                 return series
     series = Series(line["strategy"], options, int(line["world_size"]))
     panel.series.append(series)
@@ -178,10 +180,10 @@ def _name(panels: list[Panel]) -> None:
 
 
 def group(lines: list[dict]) -> list[Panel]:
-    """Panels in the order of their first line, series likewise. A point that failed before its model's frames were known
-    has no place in a figure."""
+    """Panels in the order of their first line, series likewise. A point that failed before its model's frames, or the
+    number of ranks, were known has no place in a figure."""
     panels: dict[tuple, Panel] = {}
-    lines = [line for line in lines if line.get("frames") is not None]
+    lines = [line for line in lines if line.get("frames") is not None and line.get("world_size") is not None]
     ok = [line for line in lines if line["status"] == "ok"]
     for line in ok + [line for line in lines if line["status"] != "ok"]:
         key = _panel_key(line)

@@ -17,6 +17,11 @@ METRICS = {
     "repetition": "repetition", "flicker": "flicker score (1: none)", "psnr_db": "PSNR against single (dB)",
     "ssim": "SSIM against single", "latent_relative_error": "latent error against single",
     "identity_switches_per_100_frames": "switches per 100 frames",
+    "dynamic_degree_px": "motion between frames (px)", "still_frames": "share of still frames",
+    "largest_motion_px": "largest motion between frames (px)",
+    "border_motion_ratio": "motion at borders of blocks (1: as elsewhere)", "loop": "loop (highest autocorrelation)",
+    "first_frame_ratio": "change after the first frame (1: as later)",
+    **{f"similarity_{d}": f"similarity {d} frames apart" for d in (2, 5, 10, 20, 50)},
 }
 
 

@@ -66,6 +66,18 @@ def test_a_failed_point_finds_its_series_by_what_was_asked_for() -> None:
     assert [sorted(s.points) for s in panel.series] == [[81], [81, 513]]
 
 
+def test_a_failed_sparse_run_is_no_dense_one() -> None:
+    dense = {"guidance-micro-batches": "1"}
+    panel, = group([line("ring", options=dense)]
+                   + [failed("ring", 513, schema=2, options={**dense, "sparse-attention": "lvsa"})])
+    assert [sorted(s.points) for s in panel.series] == [[81], [513]]
+
+
+def test_a_point_of_unknown_ranks_has_no_place() -> None:
+    panel, = group([line(), failed("ring", 81, world_size=None)])
+    assert [s.strategy for s in panel.series] == ["dualparal"]
+
+
 def test_memory_of_the_largest_rank() -> None:
     ranks = [{"peak_memory_bytes": 5}, {"peak_memory_bytes": 9}, {"peak_memory_bytes": None}]
     panel, = group([line(peak_memory_bytes=None, per_rank=ranks)])

@@ -35,7 +35,9 @@ class NaivePipeline final : public Strategy {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     std::vector<StageJob> jobs;
     for (int64_t step = 0; step < denoiser.steps(); ++step) jobs.push_back({0, step, frames, 0, frames});
-    PipelineStage stage(denoiser, context.comm, context.recorder, jobs);
+    // A step's messages wait for the step before: buffers for those of the next would only take memory.
+    PipelineStage stage(denoiser, context.comm, context.recorder, jobs,
+                        static_cast<size_t>(denoiser.micro_batches() - 1));
     LocalAttention attention;
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents;
@@ -43,11 +45,11 @@ class NaivePipeline final : public Strategy {
 
     for (int64_t step = 0; step < denoiser.steps(); ++step) {
       stage.run(latents, [&](int64_t) -> SelfAttention& { return attention; });
+      stage.finish();
       stage.apply_until(step,
                         [&](int64_t, const at::Tensor& prediction) { latents = sampler->step(prediction, latents); });
       context.progress(step + 1, denoiser.steps());
     }
-    stage.finish();
     if (stage.first()) context.sink.push(latents);
   }
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/parallel/pipeline_stage.h"
 
+#include <algorithm>
+
 #include "base/errors.h"
 #include "base/measure/nvtx.h"
 
 namespace dualparal {
 namespace {
-
-// Double buffering: one message under way while the next is computed.
-constexpr size_t kBuffers = 2;
 
 // Of the latents' side of a job: no layers.
 WorkLabel latents_label(const StageJob& job) { return {job.block, job.step, 0, -1, 0}; }
@@ -16,14 +15,15 @@ WorkLabel latents_label(const StageJob& job) { return {job.block, job.step, 0, -
 }  // namespace
 
 PipelineStage::PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder,
-                             std::vector<StageJob> jobs)
+                             std::vector<StageJob> jobs, size_t ahead)
     : denoiser_(denoiser),
-      exchange_(comm, recorder, kBuffers),
+      exchange_(comm, recorder, std::max<size_t>(1, ahead)),
       recorder_(recorder),
       jobs_(std::move(jobs)),
+      ahead_(ahead),
       rank_(comm.rank()),
       last_(comm.world_size() - 1) {
-  post_receives();
+  post_receives(ahead_);
 }
 
 Pass PipelineStage::pass(const StageJob& job) {
@@ -44,11 +44,11 @@ WorkLabel PipelineStage::label(const StageJob& job, int64_t micro_batch) const {
   return {job.block, job.step, layers.begin, layers.end - 1, micro_batch};
 }
 
-void PipelineStage::post_receives() {
+void PipelineStage::post_receives(size_t count) {
   if (first()) return;
   const auto micro_batches = static_cast<size_t>(denoiser_.micro_batches());
   const Transformer& model = denoiser_.transformer();
-  while (hidden_.size() < kBuffers && posted_ < jobs_.size() * micro_batches) {
+  while (hidden_.size() < count && posted_ < jobs_.size() * micro_batches) {
     const StageJob& job = jobs_[posted_ / micro_batches];
     exchange_.begin(label(job, static_cast<int64_t>(posted_ % micro_batches)));
     hidden_.push_back(exchange_.receive({denoiser_.batch(), denoiser_.grid(job.frames).tokens(), model.config().dim()},
@@ -58,9 +58,10 @@ void PipelineStage::post_receives() {
 }
 
 at::Tensor PipelineStage::receive_hidden() {
+  post_receives(std::max<size_t>(1, ahead_));
   at::Tensor hidden = hidden_.front().take();
   hidden_.pop_front();
-  post_receives();
+  post_receives(ahead_);
   return hidden;
 }
 

@@ -26,8 +26,12 @@ struct StageJob {
 
 class PipelineStage {
  public:
-  /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel.
-  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, std::vector<StageJob> jobs);
+  /// Hidden states that may be on their way to a stage while it computes another: double buffering.
+  static constexpr size_t kDouble = 2;
+  /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
+  /// under way beside the one that is computed, where jobs do not wait for each other.
+  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, std::vector<StageJob> jobs,
+                size_t ahead = kDouble);
 
   bool first() const { return rank_ == 0; }
   const std::vector<StageJob>& jobs() const { return jobs_; }
@@ -48,7 +52,7 @@ class PipelineStage {
  private:
   Pass pass(const StageJob& job);
   WorkLabel label(const StageJob& job, int64_t micro_batch) const;
-  void post_receives();
+  void post_receives(size_t count);
   at::Tensor receive_hidden();
   void deliver(const StageJob& job, const at::Tensor& prediction);
   void expect_prediction(const StageJob& job);
@@ -58,6 +62,7 @@ class PipelineStage {
   Exchange exchange_;
   Recorder& recorder_;
   std::vector<StageJob> jobs_;
+  size_t ahead_;
   int64_t rank_, last_;
 
   std::map<int64_t, NoiseLevel> time_;                   // by step

@@ -66,6 +66,7 @@ at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
   PartialAttention attention;
   attention.add(query, key, input.value, bias_.local);
   std::vector<at::Tensor> local, global;
+  exchange_.finish_sends();  // before memory is taken for what arrives, put together
   for (Arriving& one : arriving) {
     const at::Tensor pair = one.message.take();
     local.push_back(pair.slice(2, 0, one.local_tokens));
@@ -79,7 +80,6 @@ at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
     if (placed_ && keys.size(1) > 0) apply_rotary_(keys, is_local ? placed_->local : placed_->global);
     attention.add(query, keys, pair[1], is_local ? bias_.local : bias_.global);
   }
-  exchange_.finish_sends();
   return attention.result();
 }
 

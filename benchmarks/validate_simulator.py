@@ -4,8 +4,9 @@
     ./run validate --output results/simulator_validation
 
 Runs the embedded model on one and two ranks of one thread each, calibrates configs/clusters/2x-cpu-core.yaml with the traces of
-some lengths, then measures other lengths, traces and simulates them, and compares. A length is measured `--repeat` times, its
-latency is the median; what is simulated never enters the calibration. Writes cluster.yaml, results.jsonl (every measured and
+some lengths, then measures other lengths, other strategies (`ulysses`) and four ranks, which share the two cores and the way
+between them, traces and simulates them, and compares. A length is measured `--repeat` times, its latency is the median; what is
+simulated never enters the calibration. Writes cluster.yaml, results.jsonl (every measured and
 simulated line) and report.md.
 """
 from __future__ import annotations
@@ -19,10 +20,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STRATEGIES = {"single": ["--strategy", "single"], "naive_pipeline": ["--strategy", "naive_pipeline"],
-              "ring": ["--strategy", "ring"], "dualparal": ["--strategy", "dualparal"]}
-CALIBRATION = {"single": (49, 97, 193, 321), "naive_pipeline": (97, 257), "ring": (97, 257), "dualparal": (97, 257)}
-VALIDATION = {"single": (65, 129, 257), "naive_pipeline": (129, 193), "ring": (129, 193), "dualparal": (129, 193)}
+STRATEGIES = ("single", "naive_pipeline", "ring", "ulysses", "usp", "dualparal")
+DEVICES = 2  # of the cluster file: more ranks share them
+# Strategy, ranks: lengths in frames.
+CALIBRATION = {("single", 1): (49, 97, 193, 321), ("naive_pipeline", 2): (97, 257), ("ring", 2): (97, 257),
+               ("dualparal", 2): (97, 257)}
+VALIDATION = {("single", 1): (65, 129, 257), ("naive_pipeline", 2): (129, 193), ("ring", 2): (129, 193),
+              ("ulysses", 2): (129, 193), ("dualparal", 2): (129, 193), ("ring", 4): (129, 193), ("ulysses", 4): (129, 193),
+              ("usp", 4): (129, 193), ("naive_pipeline", 4): (129, 193), ("dualparal", 4): (129, 193)}
+
 
 
 class Runner:
@@ -36,13 +42,13 @@ class Runner:
 
     def generate(self, strategy: str, frames: int, result: Path, *more) -> dict:
         """The result line of one run, trace or emulation."""
-        self.call("generate", *STRATEGIES[strategy], "--frames", frames, "--steps", self.steps, "--threads", 1, "--quiet",
+        self.call("generate", "--strategy", strategy, "--frames", frames, "--steps", self.steps, "--threads", 1, "--quiet",
                   "--prompt", "a red circle bounces over a dark blue background", "--result", result, *more)
         return json.loads(result.read_text().splitlines()[-1])
 
-    def measure(self, strategy: str, frames: int, result: Path, *more) -> dict:
+    def measure(self, strategy: str, ranks: int, frames: int, result: Path, *more) -> dict:
         return self.generate(strategy, frames, result, "--no-decode", "--no-quality", "--warmup-steps", 1,
-                             "--nproc", 1 if strategy == "single" else 2, *more)
+                             "--nproc", ranks, *more)
 
 
 def table(rows: list[dict]) -> str:
@@ -51,7 +57,7 @@ def table(rows: list[dict]) -> str:
     for r in rows:
         text += (f"| {r['strategy']} | {r['ranks']} | {r['frames']} | {r['measured']:.3f} ({r['least']:.3f}-{r['most']:.3f}) | "
                  f"{r['simulated']:.3f} | {r['error']:+.1%} | {r['idle_measured']:.1%} | {r['idle_simulated']:.1%} |\n")
-    return text
+    return text + "\nFour ranks share two cores, and the way between them.\n"
 
 
 def main() -> int:
@@ -67,26 +73,27 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         folders = []
-        for strategy, lengths in CALIBRATION.items():
+        for (strategy, ranks), lengths in CALIBRATION.items():
             for frames in lengths:
-                print(f"# calibration: {strategy}, {frames} frames", file=sys.stderr)
+                print(f"# calibration: {strategy} x{ranks}, {frames} frames", file=sys.stderr)
                 folders.append(scratch / f"{strategy}-{frames}")
-                runner.measure(strategy, frames, scratch / "line.jsonl", "--traces", folders[-1])
+                runner.measure(strategy, ranks, frames, scratch / "line.jsonl", "--traces", folders[-1])
         runner.call("calibrate", *folders, "--cluster", described, "--output", options.output / "cluster.yaml")
-        for strategy, lengths in VALIDATION.items():
+        for (strategy, ranks), lengths in VALIDATION.items():
             for frames in lengths:
-                print(f"# validation: {strategy}, {frames} frames", file=sys.stderr)
-                measured = [runner.measure(strategy, frames, scratch / "line.jsonl") for _ in range(options.repeat)]
+                print(f"# validation: {strategy} x{ranks}, {frames} frames", file=sys.stderr)
+                measured = [runner.measure(strategy, ranks, frames, scratch / "line.jsonl") for _ in range(options.repeat)]
                 runner.generate(strategy, frames, scratch / "line.jsonl", "--mode", "trace", "--traces", scratch / "traces",
-                                "--world-size", measured[0]["world_size"])
+                                "--world-size", ranks)
                 result = scratch / "simulated.jsonl"
                 result.unlink(missing_ok=True)
-                runner.call("simulate", scratch / "traces", "--cluster", options.output / "cluster.yaml", "--result", result)
+                runner.call("simulate", scratch / "traces", "--cluster", options.output / "cluster.yaml", "--result", result,
+                            *(["--share-devices"] if ranks > DEVICES else []))
                 simulated = json.loads(result.read_text())
                 lines += measured + [simulated]
                 seconds = [line["latency_s"] for line in measured]
                 middle = statistics.median(seconds)
-                rows.append({"strategy": strategy, "ranks": measured[0]["world_size"], "frames": frames, "measured": middle,
+                rows.append({"strategy": strategy, "ranks": ranks, "frames": frames, "measured": middle,
                              "least": min(seconds), "most": max(seconds), "simulated": simulated["latency_s"],
                              "error": simulated["latency_s"] / middle - 1,
                              "idle_measured": statistics.median(line["bubble_ratio"] for line in measured),

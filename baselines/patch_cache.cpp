@@ -3,14 +3,12 @@
 
 #include "base/errors.h"
 #include "model/ops/attention.h"
-#include "model/ops/ops.h"
 
 namespace dualparal {
 
 at::Tensor PatchCache::attend(const AttentionInput& input) {
-  at::Tensor query = input.query, key = input.key, value = input.value;
-  apply_rotary_(query, input.rotary);
-  apply_rotary_(key, input.rotary);
+  const at::Tensor query = input.placed_query();
+  at::Tensor key = input.placed_key(), value = input.value;
   if (job_.size() == all_) {
     if (keep_) kept_[input.layer] = {key.clone(), value.clone()};
   } else {

@@ -3,7 +3,6 @@
 
 #include "base/measure/nvtx.h"
 #include "model/ops/attention.h"
-#include "model/ops/ops.h"
 #include "model/ops/sparse_attention.h"
 
 namespace dualparal {
@@ -57,9 +56,7 @@ TokenSpan SequenceAttention::tokens_at(int64_t place) const {
 
 at::Tensor SequenceAttention::attend(const AttentionInput& input) {
   exchange_.begin_layer(input.layer);
-  at::Tensor query = input.query, key = input.key;
-  apply_rotary_(query, input.rotary);
-  apply_rotary_(key, input.rotary);
+  const at::Tensor query = input.placed_query(), key = input.placed_key();
   if (group_.ulysses_degree == 1) return around_ring(query, key, input.value, input.sight);
   heads_ = even_ranges(query.size(2), group_.ulysses_degree);
   const auto split = to_heads(query, key, input.value);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/feature_cache.h"
 
+#include <utility>
+
 #include "base/errors.h"
 #include "model/ops/attention.h"
 #include "model/ops/ops.h"
@@ -8,7 +10,7 @@
 namespace dualparal {
 namespace {
 
-// Kept keys and values are used once: rotating them in place spoils nothing.
+// Kept keys and values are used once.
 FeatureCache::KeyValue take(FeatureCache::Layers& layers, int64_t layer) {
   const auto found = layers.find(layer);
   if (found == layers.end()) return {};
@@ -25,7 +27,8 @@ FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::
   return {key.slice(1, begin, end).clone(), value.slice(1, begin, end).clone()};
 }
 
-void FeatureCache::rotate_(at::Tensor& key, int64_t first_frame) {
+// The positions of kept keys.
+const RotaryTable& FeatureCache::positions(int64_t first_frame, const at::Tensor& key) {
   const int64_t frames = key.size(1) / job_.grid.frame_tokens();
   auto table = tables_.find({first_frame, frames});
   if (table == tables_.end())
@@ -33,11 +36,10 @@ void FeatureCache::rotate_(at::Tensor& key, int64_t first_frame) {
                 .emplace(std::pair{first_frame, frames},
                          rotary_.table({frames, job_.grid.height, job_.grid.width}, first_frame, key.device()))
                 .first;
-  apply_rotary_(key, table->second);
+  return table->second;
 }
 
 at::Tensor FeatureCache::attend(const AttentionInput& input) {
-  at::Tensor query = input.query, key = input.key, value = input.value;
   KeyValue next = take(heads_, input.layer), previous;
   if (job_.first_position > 0) {
     previous = take(tails_[job_.block - 1], input.layer);
@@ -45,27 +47,34 @@ at::Tensor FeatureCache::attend(const AttentionInput& input) {
           "block {}, layer {}: the {} last frames of the block before were not kept", job_.block, input.layer,
           job_.first_position);
   }
-  if (job_.head.size() > 0) heads_[input.layer] = frames_of(key, value, job_.head);
-  if (job_.tail.size() > 0) tails_[job_.block][input.layer] = frames_of(key, value, job_.tail);
-  apply_rotary_(query, input.rotary);
-  apply_rotary_(key, input.rotary);
-  std::vector<at::Tensor> keys{key}, values{value};
-  if (previous.key.defined()) {
-    rotate_(previous.key, job_.offset);
-    keys.insert(keys.begin(), previous.key);
-    values.insert(values.begin(), previous.value);
-  }
-  if (next.key.defined()) {
-    rotate_(next.key, job_.offset + job_.first_position + job_.grid.frames);
-    keys.push_back(next.key);
-    values.push_back(next.value);
-  }
-  if (keys.size() > 1) {
-    key = at::cat(keys, 1);
-    value = at::cat(values, 1);
-  }
-  return attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+  if (job_.head.size() > 0) heads_[input.layer] = frames_of(input.key, input.value, job_.head);
+  if (job_.tail.size() > 0) tails_[job_.block][input.layer] = frames_of(input.key, input.value, job_.tail);
+  const at::Tensor query = input.placed_query();
+  const bool alone = !previous.key.defined() && !next.key.defined();
+  const KeyValue seen =
+      alone ? KeyValue{input.placed_key(), input.value} : together(input, std::move(previous), std::move(next));
+  return attention(query.transpose(1, 2), seen.key.transpose(1, 2), seen.value.transpose(1, 2))
       .transpose(1, 2);  // [batch, tokens, heads, head_dim]
+}
+
+// Keys and values of the window between those that were kept: each is written where it is read.
+FeatureCache::KeyValue FeatureCache::together(const AttentionInput& input, KeyValue previous, KeyValue next) {
+  const auto tokens = [](const KeyValue& part) { return part.key.defined() ? part.key.size(1) : 0; };
+  auto shape = input.key.sizes().vec();
+  shape[1] += tokens(previous) + tokens(next);
+  const KeyValue all{at::empty(shape, input.key.options()), at::empty(shape, input.key.options())};
+  int64_t end = 0;
+  const auto add = [&](const at::Tensor& key, const at::Tensor& value, const RotaryTable& at) {
+    const int64_t begin = std::exchange(end, end + key.size(1));
+    at::Tensor target = all.key.slice(1, begin, end);
+    norm_rotary(key, input.key_norm, at, target);
+    all.value.slice(1, begin, end).copy_(value);
+  };
+  if (previous.key.defined()) add(previous.key, previous.value, positions(job_.offset, previous.key));
+  add(input.key, input.value, input.rotary);
+  if (next.key.defined())
+    add(next.key, next.value, positions(job_.offset + job_.first_position + job_.grid.frames, next.key));
+  return all;
 }
 
 }  // namespace dualparal

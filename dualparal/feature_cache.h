@@ -15,7 +15,7 @@ namespace dualparal {
 class FeatureCache final : public SelfAttention {
  public:
   struct KeyValue {
-    at::Tensor key;    ///< [batch, cached tokens, heads, head_dim] normalised, rotary embedding not applied
+    at::Tensor key;    ///< [batch, cached tokens, heads, head_dim] neither normalised nor rotated
     at::Tensor value;  ///< [batch, cached tokens, heads, head_dim]
   };
   using Layers = std::map<int64_t, KeyValue>;
@@ -45,7 +45,8 @@ class FeatureCache final : public SelfAttention {
 
  private:
   KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const;
-  void rotate_(at::Tensor& key, int64_t first_frame);
+  KeyValue together(const AttentionInput& input, KeyValue previous, KeyValue next);
+  const RotaryTable& positions(int64_t first_frame, const at::Tensor& key);
 
   const RotaryEmbedding& rotary_;
   Job job_;

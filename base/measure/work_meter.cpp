@@ -13,7 +13,7 @@
 namespace dualparal {
 namespace {
 
-enum class Kind { kMatmul, kAttention, kConvolution, kCopy, kFree, kOther };
+enum class Kind { kMatmul, kAttention, kConvolution, kOwn, kCopy, kFree, kOther };
 
 // An operation under way. Operations call others: of nested ones, only the outermost that is counted as a whole, or the
 // innermost, is work.
@@ -42,12 +42,15 @@ bool is_view(const at::RecordFunction& fn) {
 
 Kind kind_of(const at::RecordFunction& fn) {
   const std::string_view name = fn.name();
-  for (const char* product : {"aten::linear", "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
+  for (const char* product :
+       {"aten::linear", "aten::mm", "aten::addmm", "aten::_addmm_activation", "aten::bmm", "aten::baddbmm"})
     if (name == product) return Kind::kMatmul;
   if (name.starts_with("aten::_scaled_dot_product_") && name.find("math") == std::string_view::npos)
     return Kind::kAttention;
   if (name == "aten::convolution") return Kind::kConvolution;
+  if (name.starts_with("dualparal::")) return Kind::kOwn;  // one kernel, whatever it calls to prepare it
   if (name == "aten::copy_") return Kind::kCopy;
+  if (name == "record_param_comms") return Kind::kFree;  // c10d's note of a message
   if (name.starts_with("aten::empty") || name.starts_with("aten::new_empty") || name == "aten::resize_" ||
       name == "aten::set_" || name == "aten::_fused_sdp_choice" || is_view(fn))
     return Kind::kFree;
@@ -81,7 +84,8 @@ std::vector<at::Tensor> tensors_of(const at::RecordFunction& fn, size_t count) {
 
 double product_flops(const at::RecordFunction& fn) {
   const std::string_view name = fn.name();
-  const size_t first = name == "aten::addmm" || name == "aten::baddbmm" ? 1 : 0;  // behind what is added
+  const bool adds = name == "aten::addmm" || name == "aten::_addmm_activation" || name == "aten::baddbmm";
+  const size_t first = adds ? 1 : 0;  // behind what is added
   const auto tensors = tensors_of(fn, first + 2);
   if (tensors.size() < first + 2) return 0;
   const at::Tensor& a = tensors[first];
@@ -105,7 +109,13 @@ double filter_size(const at::RecordFunction& fn) {
 
 double input_bytes(const at::RecordFunction& fn) {
   double bytes = 0;
-  for (const auto& value : fn.inputs()) bytes += bytes_of(value);
+  const auto schema = fn.operator_schema();
+  size_t place = 0;
+  for (const auto& value : fn.inputs()) {
+    const bool only_written = schema && place < schema->arguments().size() && schema->arguments()[place].is_out();
+    if (!only_written) bytes += bytes_of(value);
+    ++place;
+  }
   return bytes;
 }
 
@@ -117,6 +127,7 @@ double input_of(const at::RecordFunction& fn, Kind kind) {
       return attention_flops(fn);
     case Kind::kConvolution:
       return filter_size(fn);
+    case Kind::kOwn:
     case Kind::kCopy:
     case Kind::kOther:
       return input_bytes(fn);
@@ -133,7 +144,7 @@ std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& fn) {
   if (!meter.stack.empty()) {
     Frame& caller = meter.stack.back();
     frame.within_counted = caller.within_counted || caller.kind == Kind::kMatmul || caller.kind == Kind::kAttention ||
-                           caller.kind == Kind::kConvolution;
+                           caller.kind == Kind::kConvolution || caller.kind == Kind::kOwn;
     if (frame.kind != Kind::kFree) caller.calls_others = true;
   }
   if (!frame.within_counted) frame.input = input_of(fn, frame.kind);
@@ -162,7 +173,7 @@ void end(const at::RecordFunction& fn, at::ObserverContext*) {
       work.moved_bytes += frame.input;
       break;  // source read, target written: both are inputs
     default:
-      if (frame.calls_others) return;
+      if (frame.calls_others && frame.kind != Kind::kOwn) return;
       work.moved_bytes += frame.input;
       for (const auto& value : fn.outputs()) work.moved_bytes += bytes_of(value);
   }

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "model/ops/attention.h"
-#include "model/ops/ops.h"
 
 namespace dualparal {
 
@@ -56,12 +55,11 @@ void DualScopeAttention::send(const at::Tensor& key, const at::Tensor& value) {
 
 at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
   exchange_.begin_layer(input.layer);
-  at::Tensor query = input.query, key = input.key;
-  apply_rotary_(query, input.rotary);
-  if (!placed_) apply_rotary_(key, input.rotary);
+  const at::Tensor query = input.placed_query();
+  at::Tensor key = placed_ ? input.key : input.placed_key();
   std::vector<Arriving> arriving = receive(key);
   send(key, input.value);
-  if (placed_) apply_rotary_(key, input.rotary);
+  if (placed_) key = input.placed_key();
 
   PartialAttention attention;
   attention.add(query, key, input.value, bias_.local);
@@ -77,7 +75,7 @@ at::Tensor DualScopeAttention::attend(const AttentionInput& input) {
     if (parts.empty()) continue;
     const at::Tensor pair = at::cat(parts, 2);
     at::Tensor keys = pair[0];
-    if (placed_ && keys.size(1) > 0) apply_rotary_(keys, is_local ? placed_->local : placed_->global);
+    if (placed_ && keys.size(1) > 0) keys = input.placed_key(keys, is_local ? placed_->local : placed_->global);
     attention.add(query, keys, pair[1], is_local ? bias_.local : bias_.global);
   }
   return attention.result();

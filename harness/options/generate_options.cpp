@@ -86,6 +86,10 @@ void add_flags(const FlagGroup& in, ModelOptions& o) {
   in.option("--dtype", o.dtype, "fp32, bf16 or fp16: transformer and text encoder")->capture_default_str();
   in.option("--vae-dtype", o.vae_dtype, "fp32, bf16 or fp16: VAE")->capture_default_str();
   in.option("--device", o.device, "cpu, cuda or cuda:K")->capture_default_str();
+  in.option("--kernels", o.kernels,
+            "what CUDA devices do between products and attention: own kernels, aten's (LibTorch's own operations), or "
+            "auto: own where their module is beside the program")
+      ->capture_default_str();
   in.option("--threads", o.threads, "CPU threads per rank [LibTorch's default]")
       ->check(CLI::Range(int64_t{0}, kMostThreads));
 }
@@ -223,6 +227,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"mode", mode_name(o.run.mode)},
           {"world_size", o.run.mode == Mode::kRun ? o.run.nproc : o.run.world_size},
           {"device", o.model.device},
+          {"kernels", o.model.kernels},
           {"backend", o.run.backend},
           {"dtype", o.model.dtype},
           {"vae_dtype", o.model.vae_dtype},

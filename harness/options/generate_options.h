@@ -23,6 +23,7 @@ struct ModelOptions {
   std::string dtype = "fp32";           ///< of transformer and text encoder
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
+  std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
   int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
 };
 

@@ -11,6 +11,7 @@
 #include "harness/options/output_options.h"
 #include "harness/options/strategies.h"
 #include "model/checkpoint/config_reader.h"
+#include "model/ops/kernels.h"
 #include "model/sampling/sampler.h"
 
 namespace dualparal {
@@ -52,6 +53,7 @@ void apply_model_defaults(GenerateOptions& options) {
 }
 
 void resolve_run(RunOptions& o, const ModelOptions& model) {
+  check_kernels(model.kernels);
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
   check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),

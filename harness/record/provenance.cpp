@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <dlfcn.h>
 #include <fmt/chrono.h>
 #include <torch/headeronly/version.h>
 #include <unistd.h>
@@ -31,6 +32,28 @@ std::string cuda_driver_version() {
   return line;
 }
 
+// Of the library that is loaded, if one is.
+nlohmann::ordered_json nccl_version() {
+  void* const library = dlopen("libnccl.so.2", RTLD_LAZY | RTLD_NOLOAD);
+  if (!library) return nullptr;
+  const auto get = reinterpret_cast<int (*)(int*)>(dlsym(library, "ncclGetVersion"));
+  int version = 0;
+  if (!get || get(&version) != 0) return nullptr;
+  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+// What the environment tells the libraries that compute and send. No other variables: an environment can hold secrets.
+nlohmann::ordered_json told_libraries() {
+  auto told = nlohmann::ordered_json::object();
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string_view text = *entry;
+    const std::string name(text.substr(0, text.find('=')));
+    for (const char* prefix : {"OMP_", "MKL_", "CUDA_", "CUBLAS", "CUDNN_", "NCCL_", "TORCH_NCCL_", "PYTORCH_CUDA_"})
+      if (name.starts_with(prefix) && name.size() < text.size()) told[name] = text.substr(name.size() + 1);
+  }
+  return told;
+}
+
 }  // namespace
 
 std::string program_hash() {
@@ -41,11 +64,6 @@ std::string program_hash() {
 nlohmann::ordered_json provenance(const at::Device& device) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  nlohmann::ordered_json environment = nlohmann::ordered_json::object();
-  // Named variables only: an environment can hold secrets.
-  for (const char* name : {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NCCL_P2P_DISABLE",
-                           "NCCL_SHM_DISABLE", "PYTORCH_CUDA_ALLOC_CONF"})
-    if (const char* value = std::getenv(name)) environment[name] = value;
   return {{"code", code_version()},
           {"host", host},
           {"cpu", device_description(at::kCPU)},
@@ -53,8 +71,10 @@ nlohmann::ordered_json provenance(const at::Device& device) {
           {"gpu", device.is_cuda() ? nlohmann::ordered_json(device_description(device)) : nullptr},
           {"gpu_driver", device.is_cuda() ? nlohmann::ordered_json(cuda_driver_version()) : nullptr},
           {"libtorch", TORCH_VERSION},
+          {"cudnn", device.is_cuda() ? nlohmann::ordered_json(at::detail::getCUDAHooks().versionCuDNN()) : nullptr},
+          {"nccl", nccl_version()},
           {"compiler", __VERSION__},
-          {"environment", environment},
+          {"environment", told_libraries()},
           {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
 }
 

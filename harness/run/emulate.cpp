@@ -16,6 +16,7 @@
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
 #include "harness/trace/rank_lines.h"
+#include "model/ops/kernels.h"
 #include "model/ops/meta_kernels.h"
 
 namespace dualparal {
@@ -23,7 +24,12 @@ namespace {
 
 // The device that ranks compute on; for shapes alone, told which device's kernels are meant.
 at::Device compute_device(const GenerateOptions& options) {
-  if (options.run.mode == Mode::kEmulate) return parse_device(options.model.device);
+  if (options.run.mode == Mode::kEmulate) {
+    const at::Device device = parse_device(options.model.device);
+    choose_kernels(options.model.kernels, device);
+    return device;
+  }
+  choose_kernels(options.model.kernels, at::kMeta);
   set_traced_device(named_device(options.model.device).type());
   count_meta_memory();
   register_meta_kernels();
@@ -117,6 +123,7 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
+  line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
   if (!options.output.result.empty()) append_result(options.output.result, line);
   if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
   return line;

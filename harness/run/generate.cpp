@@ -22,6 +22,7 @@
 #include "harness/run/notices.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/run_session.h"
+#include "model/ops/kernels.h"
 
 namespace dualparal {
 namespace {
@@ -91,6 +92,7 @@ std::optional<ResultLine> run_as_rank(const GenerateOptions& options, const WanM
   const at::Device device = rank_device(options, environment);
   if (device.is_cuda())
     c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
+  choose_kernels(options.model.kernels, device);
   Recorder recorder(device);
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
   try {

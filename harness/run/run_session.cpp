@@ -15,6 +15,7 @@
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
+#include "model/ops/kernels.h"
 
 namespace dualparal {
 
@@ -175,6 +176,7 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   set_config(line, options_);
   line.program_hash = program_hash();
   line.provenance = provenance(device_);
+  line.provenance["kernels"] = kernels_on(device_.type());
   return line;
 }
 

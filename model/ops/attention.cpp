@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "model/ops/ops.h"
 
 namespace dualparal {
 namespace {
@@ -47,18 +48,18 @@ WeightedAttention weighted_attention(const at::Tensor& query, const at::Tensor& 
 
 void PartialAttention::add(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, double bias) {
   if (key.size(1) == 0) return;
-  auto [output, weight] = weighted_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2));
-  weight = weight + bias;
+  const auto [output, weight_of_scores] =
+      weighted_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2));
+  const at::Tensor weight = bias == 0 ? weight_of_scores : weight_of_scores + bias;
   if (!output_.defined()) {
     dtype_ = query.scalar_type();
     output_ = output;
     weight_ = weight;
     return;
   }
-  // The new part's share of the sum of exponentials, and the logarithm of that sum, without leaving the range of fp32.
-  const at::Tensor share = at::sigmoid(weight - weight_);
-  output_ = at::lerp(output_.to(at::kFloat), output.to(at::kFloat), share);
-  weight_ = at::logaddexp(weight_, weight);
+  output_ = output_.to(at::kFloat);
+  at::Tensor all = output_.transpose(1, 2), all_weight = weight_.transpose(1, 2);
+  merge_attention_(all, all_weight, output.transpose(1, 2), weight.transpose(1, 2));
 }
 
 at::Tensor PartialAttention::result() const {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ops/layers.h"
 
+#include "base/device.h"
+#include "model/ops/kernels.h"
+
 namespace dualparal {
 
 at::Tensor WeightScope::read_stacked(const std::vector<std::string>& names, const std::vector<int64_t>& shape) const {
@@ -34,6 +37,17 @@ Linear Linear::stacked(const WeightScope& scope, const std::vector<std::string>&
   linear.weight = scope.read_stacked(weights, {out, in});
   linear.bias = scope.read_stacked(biases, {out});
   return linear;
+}
+
+at::Tensor Linear::gelu(const at::Tensor& x) const {
+  if (runs_on(x) == at::kCUDA && own_kernels(at::kCUDA) && bias.defined()) {
+    const at::Tensor rows = x.flatten(0, -2);  // [tokens, in]
+    auto shape = x.sizes().vec();
+    shape.back() = weight.size(0);
+    return at::_addmm_activation(bias, rows, weight.t(), 1, 1, /*use_gelu=*/true).view(shape);
+  }
+  at::Tensor y = (*this)(x);
+  return at::gelu_(y, "tanh");
 }
 
 }  // namespace dualparal

@@ -44,6 +44,8 @@ struct Linear {
   static Linear stacked(const WeightScope& scope, const std::vector<std::string>& names, int64_t in, int64_t out);
 
   at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+  /// gelu(y), its approximation by tanh: on a GPU before y is stored.
+  at::Tensor gelu(const at::Tensor& x) const;
 };
 
 }  // namespace dualparal

@@ -1,105 +1,142 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ops/ops.h"
 
+#include <torch/library.h>
+
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/measure/work_meter.h"
+#include "model/ops/kernels.h"
 
 namespace dualparal {
 namespace {
 
-bool has_cpu_kernel(const at::Tensor& x) {
-  return runs_on(x) == at::kCPU && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
-         x.stride(-1) == 1;
+using Optional = std::optional<at::Tensor>;
+
+Optional given(const at::Tensor& x) { return x.defined() ? Optional(x) : std::nullopt; }
+at::Tensor or_none(const Optional& x) { return x.value_or(at::Tensor()); }
+
+// Whether our kernels take tokens of such numbers.
+bool has_kernel(const at::Tensor& x) {
+  const auto type = x.scalar_type();
+  if ((type != at::kFloat && type != at::kBFloat16 && type != at::kHalf) || x.stride(-1) != 1) return false;
+  const int64_t row = x.dim() == 4 ? x.size(2) * x.size(3) : x.size(2);
+  return own_kernels(runs_on(x)) && (runs_on(x) == at::kCPU || row <= kLongestRow);
 }
 
-// [batch, tokens, dim] -> [batch, groups, tokens / groups, dim], a view.
-at::Tensor by_group(const at::Tensor& x, int64_t groups) {
-  check(x.size(1) % groups == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1), groups);
-  return x.unflatten(1, {groups, x.size(1) / groups});
+// The heads of a token side by side.
+bool is_row(const at::Tensor& x) { return x.dim() == 3 || x.stride(2) == x.size(3) || x.size(2) == 1; }
+
+void check_groups(const at::Tensor& x, const at::Tensor& groups) {
+  check(x.size(1) % groups.size(0) == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1),
+        groups.size(0));
 }
 
-// Runs a kernel of ours, which no dispatcher sees, and notes what it moves. Meta tensors have nothing to run it on.
-template <class Kernel>
-void run_kernel(const at::Tensor& x, size_t moved_bytes, Kernel&& kernel) {
-  WorkMeter::note_kernel(static_cast<int64_t>(moved_bytes));
-  if (!x.is_meta()) kernel();
+// The operators, as the dispatcher calls them.
+at::Tensor norm_rotary_cpu(const at::Tensor& x, const Optional& weight, double eps, const Optional& cos,
+                           const Optional& sin, at::Tensor out) {
+  cpu::norm_rotary(x, or_none(weight), eps, or_none(cos), or_none(sin), out);
+  return out;
+}
+at::Tensor norm_rotary_meta(const at::Tensor&, const Optional&, double, const Optional&, const Optional&,
+                            at::Tensor out) {
+  return out;
+}
+
+at::Tensor modulated_norm_cpu(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, double eps) {
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  cpu::modulated_norm(x, scale, shift, eps, out);
+  return out;
+}
+at::Tensor modulated_norm_meta(const at::Tensor& x, const at::Tensor&, const at::Tensor&, double) {
+  return at::empty(x.sizes(), x.options());
+}
+
+at::Tensor add_gated_cpu(at::Tensor x, const at::Tensor& y, const at::Tensor& gate) {
+  cpu::add_gated_(x, y, gate);
+  return x;
+}
+at::Tensor add_gated_meta(at::Tensor x, const at::Tensor&, const at::Tensor&) { return x; }
+
+using Merged = std::tuple<at::Tensor, at::Tensor>;
+Merged merge_attention_cpu(at::Tensor output, at::Tensor weight, const at::Tensor& part,
+                           const at::Tensor& part_weight) {
+  cpu::merge_attention_(output, weight, part, part_weight);
+  return {output, weight};
+}
+Merged merge_attention_meta(at::Tensor output, at::Tensor weight, const at::Tensor&, const at::Tensor&) {
+  return {output, weight};
+}
+
+template <class Signature>
+auto find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+void call_norm_rotary(const at::Tensor& x, const at::Tensor& weight, double eps, const RotaryTable& table,
+                      const at::Tensor& out) {
+  static const auto op =
+      find<at::Tensor(const at::Tensor&, const Optional&, double, const Optional&, const Optional&, at::Tensor)>(
+          "dualparal::norm_rotary");
+  op.call(x, given(weight), eps, given(table.cos), given(table.sin), out);
 }
 
 }  // namespace
 
-void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (runs_on(x) == at::kCUDA && x.scalar_type() == weight.scalar_type()) return cuda::rms_norm_(x, weight, eps);
-  if (!has_cpu_kernel(x)) return reference::rms_norm_(x, weight, eps);
-  run_kernel(x, 2 * x.nbytes(), [&] { cpu::rms_norm_(x, weight, eps); });
+// NOLINTNEXTLINE: the library's macro
+TORCH_LIBRARY(dualparal, library) {
+  library.def(
+      "norm_rotary(Tensor x, Tensor? weight, float eps, Tensor? cos, Tensor? sin, *, Tensor(a!) out) -> Tensor(a!)");
+  library.def("modulated_norm(Tensor x, Tensor scale, Tensor shift, float eps) -> Tensor");
+  library.def("add_gated_(Tensor(a!) x, Tensor y, Tensor gate) -> Tensor(a!)");
+  library.def(
+      "merge_attention_(Tensor(a!) output, Tensor(b!) weight, Tensor part, Tensor part_weight) -> "
+      "(Tensor(a!), Tensor(b!))");
+  library.impl("norm_rotary", torch::dispatch(c10::DispatchKey::CPU, &norm_rotary_cpu));
+  library.impl("norm_rotary", torch::dispatch(c10::DispatchKey::Meta, &norm_rotary_meta));
+  library.impl("modulated_norm", torch::dispatch(c10::DispatchKey::CPU, &modulated_norm_cpu));
+  library.impl("modulated_norm", torch::dispatch(c10::DispatchKey::Meta, &modulated_norm_meta));
+  library.impl("add_gated_", torch::dispatch(c10::DispatchKey::CPU, &add_gated_cpu));
+  library.impl("add_gated_", torch::dispatch(c10::DispatchKey::Meta, &add_gated_meta));
+  library.impl("merge_attention_", torch::dispatch(c10::DispatchKey::CPU, &merge_attention_cpu));
+  library.impl("merge_attention_", torch::dispatch(c10::DispatchKey::Meta, &merge_attention_meta));
 }
 
-void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
+void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (has_kernel(x)) return call_norm_rotary(x, weight, eps, {}, x);
+  reference::norm_rotary(x, {weight, eps}, {}, x);
+}
+
+void apply_rotary_(at::Tensor& x, const RotaryTable& table) { norm_rotary(x, {}, table, x); }
+
+void norm_rotary(const at::Tensor& x, const HeadNorm& norm, const RotaryTable& table, at::Tensor& out) {
   check(x.size(1) == table.tokens(), "rotary table has {} positions, expected {} (one per token)", table.tokens(),
         x.size(1));
-  if (!has_cpu_kernel(x)) return reference::apply_rotary_(x, table);
-  run_kernel(x, 2 * x.nbytes() + table.cos.nbytes() + table.sin.nbytes(), [&] { cpu::apply_rotary_(x, table); });
-}
-
-void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  check(x.size(1) % gate.size(0) == 0, "{} tokens cannot be split evenly over {} groups of timesteps", x.size(1),
-        gate.size(0));
-  if (runs_on(x) == at::kCUDA) return cuda::add_gated_(x, y, gate);
-  if (!has_cpu_kernel(x) || !x.is_contiguous() || !y.is_contiguous()) return reference::add_gated_(x, y, gate);
-  run_kernel(x, 2 * x.nbytes() + y.nbytes(), [&] { cpu::add_gated_(x, y, gate); });
+  if (has_kernel(x) && is_row(x) && has_kernel(out) && is_row(out))
+    return call_norm_rotary(x, norm.weight, norm.eps, table, out);
+  reference::norm_rotary(x, norm, table, out);
 }
 
 at::Tensor modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, double eps) {
-  const int64_t dim = x.size(-1);
-  if (scale.size(0) == 1) {
-    // One timestep for all tokens: scale and shift are a layer norm's weight and bias.
-    if (runs_on(x) == at::kCPU || x.scalar_type() == at::kFloat)
-      return at::layer_norm(x, {dim}, scale[0], shift[0], eps);
-    return at::layer_norm(x.to(at::kFloat), {dim}, scale[0], shift[0], eps).to(x.scalar_type());
-  }
-  const at::Tensor normalised = by_group(at::layer_norm(x.to(at::kFloat), {dim}, {}, {}, eps), scale.size(0));
-  return at::addcmul(shift.unsqueeze(1), normalised, scale.unsqueeze(1)).flatten(1, 2).to(x.scalar_type());
-}
-
-namespace cuda {
-
-void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
-  at::Tensor normalised;
-  if (x.is_meta()) {  // there LibTorch would split it into the operations of `reference`
-    WorkMeter::note_kernel(static_cast<int64_t>(2 * x.nbytes()));
-    normalised = at::empty_like(x);
-  } else {
-    normalised = at::rms_norm(x, {x.size(-1)}, weight, eps);
-  }
-  x.copy_(normalised);
+  check_groups(x, scale);
+  if (!has_kernel(x)) return reference::modulated_norm(x, scale, shift, eps);
+  static const auto op =
+      find<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, double)>("dualparal::modulated_norm");
+  return op.call(x, scale, shift, eps);
 }
 
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  const int64_t groups = gate.size(0);
-  by_group(x, groups).addcmul_(by_group(y, groups), gate.unsqueeze(1));  // in fp32, as the gate is
+  check_groups(x, gate);
+  if (!has_kernel(x) || !has_kernel(y)) return reference::add_gated_(x, y, gate);
+  static const auto op = find<at::Tensor(at::Tensor, const at::Tensor&, const at::Tensor&)>("dualparal::add_gated_");
+  op.call(x, y, gate);
 }
 
-}  // namespace cuda
-
-namespace reference {
-
-void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
-  const at::Tensor wide = x.to(at::kFloat);
-  x.copy_(wide * at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + eps) * weight);
+void merge_attention_(at::Tensor& output, at::Tensor& weight, const at::Tensor& part, const at::Tensor& part_weight) {
+  if (!has_kernel(output) || !has_kernel(part)) return reference::merge_attention_(output, weight, part, part_weight);
+  static const auto op =
+      find<Merged(at::Tensor, at::Tensor, const at::Tensor&, const at::Tensor&)>("dualparal::merge_attention_");
+  op.call(output, weight, part, part_weight);
 }
 
-void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
-  const at::Tensor pairs = x.to(at::kFloat).unflatten(-1, {-1, 2});  // [batch, tokens, heads, head_dim / 2, 2]
-  const at::Tensor even = pairs.select(-1, 0), odd = pairs.select(-1, 1);
-  const at::Tensor cos = table.cos.unsqueeze(1), sin = table.sin.unsqueeze(1);  // [tokens, 1, head_dim / 2]
-  x.copy_(at::stack({even * cos - odd * sin, even * sin + odd * cos}, -1).flatten(-2));
-}
-
-void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  const int64_t groups = gate.size(0);
-  x.copy_(at::addcmul(by_group(x.to(at::kFloat), groups), by_group(y.to(at::kFloat), groups), gate.unsqueeze(1))
-              .flatten(1, 2));
-}
-
-}  // namespace reference
 }  // namespace dualparal

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // CPU kernels: a row is widened to fp32 in a buffer that stays in the first-level cache, worked on, and narrowed.
 // ATen makes one pass over memory per operation, ours one in all; the compiler makes the vector code.
-#include "model/ops/ops.h"
-
 #include <ATen/Parallel.h>
 
 #include <cmath>
 #include <cstring>
+
+#include "base/errors.h"
+#include "model/ops/ops.h"
+#include "model/ops/row_math.h"
 
 // One version per instruction set, chosen when the program starts. Sanitizers cannot follow that choice.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
@@ -19,108 +21,226 @@
 namespace dualparal::cpu {
 namespace {
 
-// fast-math lets the compiler split this sum over vector lanes; nothing here depends on infinities or NaN order.
-DUALPARAL_SIMD void normalise_row(float* x, const float* weight, int64_t count, float eps) {
+// fast-math lets the compiler split sums over vector lanes; nothing here depends on infinities or NaN order.
+DUALPARAL_SIMD void normalise_row(const float* x, const float* weight, float* out, int64_t count, float eps) {
   float sum = 0;
   for (int64_t i = 0; i < count; ++i) sum += x[i] * x[i];
-  const float scale = 1.0f / std::sqrt(sum / static_cast<float>(count) + eps);
-  for (int64_t i = 0; i < count; ++i) x[i] = x[i] * scale * weight[i];
+  const float inverse = row::inverse_root(sum, count, eps);
+  for (int64_t i = 0; i < count; ++i) out[i] = row::normalised(x[i], inverse, weight[i]);
 }
 
 DUALPARAL_SIMD void rotate_row(float* x, const float* cos, const float* sin, int64_t heads, int64_t pairs) {
   for (int64_t head = 0; head < heads; ++head) {
-    float* pair = x + head * pairs * 2;
+    float* channels = x + head * pairs * 2;
     for (int64_t i = 0; i < pairs; ++i) {
-      const float even = pair[2 * i], odd = pair[2 * i + 1];
-      pair[2 * i] = even * cos[i] - odd * sin[i];
-      pair[2 * i + 1] = even * sin[i] + odd * cos[i];
+      const row::Pair turned = row::rotated({channels[2 * i], channels[2 * i + 1]}, cos[i], sin[i]);
+      channels[2 * i] = turned.even;
+      channels[2 * i + 1] = turned.odd;
     }
   }
 }
 
-DUALPARAL_SIMD void add_gated_row(float* x, const float* y, const float* gate, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] += y[i] * gate[i];
+DUALPARAL_SIMD void modulate_row(const float* x, const float* scale, const float* shift, float* out, int64_t count,
+                                 float eps) {
+  float sum = 0, squares = 0;
+  for (int64_t i = 0; i < count; ++i) sum += x[i];
+  const float mean = sum / static_cast<float>(count);
+  for (int64_t i = 0; i < count; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const float inverse = row::inverse_root(squares, count, eps);
+  for (int64_t i = 0; i < count; ++i) out[i] = row::modulated(x[i], mean, inverse, scale[i], shift[i]);
 }
 
-DUALPARAL_SIMD void widen(const uint16_t* from, float* to, int64_t count) {
+DUALPARAL_SIMD void add_gated_row(float* x, const float* y, const float* gate, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = row::gated(x[i], y[i], gate[i]);
+}
+
+DUALPARAL_SIMD void mix_row(float* old, const float* added, float share, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) old[i] = row::mixed(old[i], added[i], share);
+}
+
+DUALPARAL_SIMD void widen(const c10::BFloat16* from, float* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(from[i]) << 16;
+    const uint32_t bits = static_cast<uint32_t>(from[i].x) << 16;
     std::memcpy(&to[i], &bits, 4);
   }
 }
+void widen(const c10::Half* from, float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
 
 // Round to nearest even, as the hardware does. A NaN's payload could round up to infinity: keep it quiet instead.
-DUALPARAL_SIMD void narrow(const float* from, uint16_t* to, int64_t count) {
+DUALPARAL_SIMD void narrow(const float* from, c10::BFloat16* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     uint32_t bits;
     std::memcpy(&bits, &from[i], 4);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    to[i] = static_cast<uint16_t>(is_nan ? (bits >> 16) | 0x40u : rounded);
+    to[i].x = static_cast<uint16_t>(is_nan ? (bits >> 16) | 0x40u : rounded);
   }
 }
+void narrow(const float* from, c10::Half* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+}
 
-// Calls work(row in fp32, row number) for every row of `count` numbers and stores what it leaves there.
+// A row in fp32: where it lies, or in a buffer that holds it for as long as it is worked on.
+template <class T>
+class WideRow {
+ public:
+  explicit WideRow(int64_t count) : buffer_(std::is_same_v<T, float> ? 0 : count), count_(count) {}
+  const float* read(const T* row) {
+    if constexpr (std::is_same_v<T, float>)
+      return row;
+    else
+      return widened(row);
+  }
+  /// To be changed in place, and stored.
+  float* open(T* row) {
+    if constexpr (std::is_same_v<T, float>)
+      return row;
+    else
+      return widened(row);
+  }
+  /// To be written, and stored.
+  float* target(T* row) {
+    if constexpr (std::is_same_v<T, float>)
+      return row;
+    else
+      return buffer_.data();
+  }
+  void store(T* row) {
+    if constexpr (!std::is_same_v<T, float>) narrow(buffer_.data(), row, count_);
+  }
+
+ private:
+  float* widened(const T* row) {
+    widen(row, buffer_.data(), count_);
+    return buffer_.data();
+  }
+  std::vector<float> buffer_;
+  int64_t count_;
+};
+
+// Where the rows of [batch, tokens, ...] lie.
+struct Rows {
+  explicit Rows(const at::Tensor& x) : tokens(x.size(1)), batch_stride(x.stride(0)), token_stride(x.stride(1)) {}
+  int64_t at(int64_t row) const { return row / tokens * batch_stride + row % tokens * token_stride; }
+  int64_t tokens, batch_stride, token_stride;
+};
+
+at::Tensor as_fp32(const at::Tensor& x) { return x.defined() ? x.to(at::kFloat).contiguous() : x; }
+const float* data_of(const at::Tensor& x) { return x.defined() ? x.const_data_ptr<float>() : nullptr; }
+
+// Calls work(begin, end) for ranges of rows in parallel.
 template <class Work>
-void for_each_row(at::Tensor& x, int64_t batch, int64_t tokens, int64_t count, const Work& work) {
-  const int64_t batch_stride = x.stride(0), token_stride = x.stride(1);
-  const bool wide = x.scalar_type() == at::kFloat;
-  void* data = x.mutable_data_ptr();
-  const int64_t grain = std::max<int64_t>(1, 16384 / count);
-  at::parallel_for(0, batch * tokens, grain, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(wide ? 0 : count);
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t offset = row / tokens * batch_stride + row % tokens * token_stride;
-      if (wide) {
-        work(static_cast<float*>(data) + offset, row);
-      } else {
-        uint16_t* narrow_row = static_cast<uint16_t*>(data) + offset;
-        widen(narrow_row, buffer.data(), count);
-        work(buffer.data(), row);
-        narrow(buffer.data(), narrow_row, count);
-      }
-    }
-  });
+void for_rows(const at::Tensor& x, int64_t count, const Work& work) {
+  at::parallel_for(0, x.size(0) * x.size(1), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, count)), work);
+}
+
+// Calls work(a number of the tensor's type).
+template <class Work>
+void with_number_type(const at::Tensor& x, const Work& work) {
+  switch (x.scalar_type()) {
+    case at::kFloat:
+      return work(float{});
+    case at::kBFloat16:
+      return work(c10::BFloat16{});
+    case at::kHalf:
+      return work(c10::Half{});
+    default:
+      fail("the CPU's kernels: expected fp32, bf16 or fp16, got {}", c10::toString(x.scalar_type()));
+  }
 }
 
 }  // namespace
 
-void rms_norm_(at::Tensor& x, const at::Tensor& weight, double eps) {
-  const at::Tensor wide_weight = weight.to(at::kFloat).contiguous();
-  const float* scale = wide_weight.const_data_ptr<float>();
-  const int64_t dim = x.size(2);
-  for_each_row(x, x.size(0), x.size(1), dim,
-               [&](float* row, int64_t) { normalise_row(row, scale, dim, static_cast<float>(eps)); });
+void norm_rotary(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
+                 const at::Tensor& sin, at::Tensor& out) {
+  const int64_t heads = x.dim() == 4 ? x.size(2) : 1, count = heads * x.size(-1), pairs = x.size(-1) / 2;
+  const at::Tensor scale = as_fp32(weight), cos_table = as_fp32(cos), sin_table = as_fp32(sin);
+  const Rows from(x), to(out);
+  with_number_type(x, [&](auto number) {
+    using T = decltype(number);
+    const T* source = x.const_data_ptr<T>();
+    T* target = out.mutable_data_ptr<T>();
+    for_rows(x, count, [&](int64_t begin, int64_t end) {
+      WideRow<T> wide(count);
+      for (int64_t row = begin; row < end; ++row) {
+        const float* in = wide.read(source + from.at(row));
+        float* numbers = wide.target(target + to.at(row));
+        if (scale.defined())
+          normalise_row(in, data_of(scale), numbers, count, static_cast<float>(eps));
+        else if (in != numbers)
+          std::memcpy(numbers, in, count * sizeof(float));
+        const int64_t place = row % from.tokens * pairs;
+        if (cos.defined()) rotate_row(numbers, data_of(cos_table) + place, data_of(sin_table) + place, heads, pairs);
+        wide.store(target + to.at(row));
+      }
+    });
+  });
 }
 
-void apply_rotary_(at::Tensor& x, const RotaryTable& table) {
-  const int64_t tokens = x.size(1), heads = x.size(2), pairs = x.size(3) / 2;
-  TORCH_INTERNAL_ASSERT(x.stride(2) == x.size(3), "heads of a token must lie side by side");
-  const at::Tensor cos_table = table.cos.contiguous(), sin_table = table.sin.contiguous();
-  const float* cos = cos_table.const_data_ptr<float>();
-  const float* sin = sin_table.const_data_ptr<float>();
-  for_each_row(x, x.size(0), tokens, heads * pairs * 2, [&](float* row, int64_t index) {
-    rotate_row(row, cos + index % tokens * pairs, sin + index % tokens * pairs, heads, pairs);
+void modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, double eps,
+                    at::Tensor& out) {
+  const int64_t count = x.size(2), group_tokens = x.size(1) / scale.size(0);
+  const at::Tensor scales = as_fp32(scale), shifts = as_fp32(shift);
+  const Rows from(x), to(out);
+  with_number_type(x, [&](auto number) {
+    using T = decltype(number);
+    const T* source = x.const_data_ptr<T>();
+    T* target = out.mutable_data_ptr<T>();
+    for_rows(x, count, [&](int64_t begin, int64_t end) {
+      WideRow<T> wide(count);
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t group = row % from.tokens / group_tokens * count;
+        const float* in = wide.read(source + from.at(row));
+        modulate_row(in, data_of(scales) + group, data_of(shifts) + group, wide.target(target + to.at(row)), count,
+                     static_cast<float>(eps));
+        wide.store(target + to.at(row));
+      }
+    });
   });
 }
 
 void add_gated_(at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  const int64_t tokens = x.size(1), dim = x.size(2);
-  const int64_t group_tokens = tokens / gate.size(0);
-  const at::Tensor gates = gate.to(at::kFloat).contiguous();
-  const float* gate_data = gates.const_data_ptr<float>();
-  const bool wide = y.scalar_type() == at::kFloat;
-  const void* data = y.const_data_ptr();
-  for_each_row(x, x.size(0), tokens, dim, [&](float* row, int64_t index) {
-    const float* row_gate = gate_data + index % tokens / group_tokens * dim;
-    if (wide) {
-      add_gated_row(row, static_cast<const float*>(data) + index * dim, row_gate, dim);
-    } else {
-      thread_local std::vector<float> buffer;
-      buffer.resize(dim);
-      widen(static_cast<const uint16_t*>(data) + index * dim, buffer.data(), dim);
-      add_gated_row(row, buffer.data(), row_gate, dim);
-    }
+  const int64_t count = x.size(2), group_tokens = x.size(1) / gate.size(0);
+  const at::Tensor gates = as_fp32(gate), added = y.to(x.scalar_type());
+  const Rows own(x), other(added);
+  with_number_type(x, [&](auto number) {
+    using T = decltype(number);
+    T* data = x.mutable_data_ptr<T>();
+    const T* branch = added.const_data_ptr<T>();
+    for_rows(x, count, [&](int64_t begin, int64_t end) {
+      WideRow<T> wide(count), wide_branch(count);
+      for (int64_t row = begin; row < end; ++row) {
+        T* target = data + own.at(row);
+        add_gated_row(wide.open(target), wide_branch.read(branch + other.at(row)),
+                      data_of(gates) + row % own.tokens / group_tokens * count, count);
+        wide.store(target);
+      }
+    });
+  });
+}
+
+void merge_attention_(at::Tensor& output, at::Tensor& weight, const at::Tensor& part, const at::Tensor& part_weight) {
+  const int64_t heads = output.size(2), count = output.size(3);
+  const Rows out(output), in(part), weights(weight), part_weights(part_weight);
+  float* const numbers = output.mutable_data_ptr<float>();
+  float* const sums = weight.mutable_data_ptr<float>();
+  const float* const part_sums = part_weight.const_data_ptr<float>();
+  with_number_type(part, [&](auto number) {
+    using T = decltype(number);
+    const T* source = part.const_data_ptr<T>();
+    for_rows(output, heads * count, [&](int64_t begin, int64_t end) {
+      WideRow<T> wide(count);
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t head = 0; head < heads; ++head) {
+          float& sum = sums[weights.at(row) + head * weight.stride(2)];
+          const float added = part_sums[part_weights.at(row) + head * part_weight.stride(2)];
+          mix_row(numbers + out.at(row) + head * output.stride(2),
+                  wide.read(source + in.at(row) + head * part.stride(2)), row::share_of(added, sum), count);
+          sum = row::log_of_sum(sum, added);
+        }
+    });
   });
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "model/ops/frame_sight.h"
+#include "model/ops/ops.h"
 #include "model/ops/rotary.h"
 
 namespace dualparal {
@@ -12,12 +13,23 @@ namespace dualparal {
 /// One layer's projections of the tokens that this rank processes.
 struct AttentionInput {
   int64_t layer;              ///< index in the whole model
-  at::Tensor query;           ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
-  at::Tensor key;             ///< [batch, tokens, heads, head_dim] normalised, rotary embedding not yet applied
+  at::Tensor query;           ///< [batch, tokens, heads, head_dim], neither normalised nor rotated
+  at::Tensor key;             ///< [batch, tokens, heads, head_dim], neither normalised nor rotated
   at::Tensor value;           ///< [batch, tokens, heads, head_dim]
   const RotaryTable& rotary;  ///< positions of these tokens
   /// Which frames of the whole video each frame sees; null: all. Policies of whole-sequence strategies heed it.
   const FrameSight* sight = nullptr;
+  HeadNorm query_norm = {}, key_norm = {};  ///< undefined: there is nothing to normalise
+
+  /// Query and key as attention takes them, normalised and at these tokens' positions, in place of what was there.
+  at::Tensor placed_query() const { return placed(query, query_norm, rotary); }
+  at::Tensor placed_key() const { return placed(key, key_norm, rotary); }
+  /// Keys of this layer from elsewhere, at positions of their own, in place.
+  at::Tensor placed_key(const at::Tensor& other, const RotaryTable& at) const { return placed(other, key_norm, at); }
+  static at::Tensor placed(at::Tensor x, const HeadNorm& norm, const RotaryTable& at) {
+    norm_rotary(x, norm, at, x);
+    return x;
+  }
 };
 
 class SelfAttention {

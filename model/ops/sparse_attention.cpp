@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "model/ops/attention.h"
+#include "model/ops/ops.h"
 
 namespace dualparal {
 namespace {
@@ -71,10 +72,7 @@ void PartialSparseAttention::add(const at::Tensor& query, const at::Tensor& key,
     const WeightedAttention attended = weighted_attention(part.query, part.key, part.value);
     at::Tensor output = output_.slice(1, batch.queries.begin, batch.queries.end);
     at::Tensor weight = weight_.slice(1, batch.queries.begin, batch.queries.end);
-    const at::Tensor added = by_token(attended.weight, pieces);
-    // As PartialAttention does; what has seen nothing yet has no share.
-    output.lerp_(by_token(attended.output, pieces).to(at::kFloat), at::sigmoid(added - weight));
-    weight.copy_(at::logaddexp(weight, added));
+    merge_attention_(output, weight, by_token(attended.output, pieces), by_token(attended.weight, pieces));
   }
 }
 

@@ -69,22 +69,26 @@ void TransformerLayer::self_attention(int64_t index, at::Tensor& hidden, const s
                                       const RotaryTable& rotary, const FrameSight* sight,
                                       SelfAttention& attention) const {
   const NvtxRange range("layer {} self-attention", index);
-  const at::Tensor normalised = modulated_norm(hidden, modulation[1] + 1, modulation[0], eps_);
-  auto qkv = qkv_(normalised).chunk(3, -1);  // 3 x [batch, tokens, dim], views of one tensor
-  rms_norm_(qkv[0], norm_q_, eps_);
-  rms_norm_(qkv[1], norm_k_, eps_);
-  const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}); };
-  const at::Tensor attended =
-      attention.attend({index, by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), rotary, sight});
-  add_gated_(hidden, out_(attended.flatten(2)), modulation[2]);
+  const auto attended = [&] {  // nothing but this is left of what it is made from
+    const auto qkv = qkv_(modulated_norm(hidden, modulation[1] + 1, modulation[0], eps_)).chunk(3, -1);
+    const auto by_head = [&](const at::Tensor& x) { return x.unflatten(-1, {heads_, -1}); };
+    return attention.attend({index,
+                             by_head(qkv[0]),
+                             by_head(qkv[1]),
+                             by_head(qkv[2]),
+                             rotary,
+                             sight,
+                             {norm_q_, eps_},
+                             {norm_k_, eps_}});  // views of one [batch, tokens, 3 * dim]
+  };
+  add_gated_(hidden, out_(attended().flatten(2)), modulation[2]);
 }
 
 void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::KeyValue& text) const {
   const int64_t dim = hidden.size(-1);
-  const at::Tensor normalised = cross_norm_weight_.defined() ? modulated_norm(hidden, cross_norm_weight_.unsqueeze(0),
-                                                                              cross_norm_bias_.unsqueeze(0), eps_)
-                                                             : hidden;
-  at::Tensor query = cross_q_(normalised);
+  at::Tensor query = cross_q_(cross_norm_weight_.defined() ? modulated_norm(hidden, cross_norm_weight_.unsqueeze(0),
+                                                                            cross_norm_bias_.unsqueeze(0), eps_)
+                                                           : hidden);
   rms_norm_(query, cross_norm_q_, eps_);
   const at::Tensor by_head = query.unflatten(-1, {heads_, -1}).transpose(1, 2);
   at::Tensor attended = attention(by_head, text.key, text.value);
@@ -93,10 +97,8 @@ void TransformerLayer::cross_attention(at::Tensor& hidden, const TextContext::Ke
 }
 
 void TransformerLayer::feed_forward(at::Tensor& hidden, const std::vector<at::Tensor>& modulation) const {
-  const at::Tensor normalised = modulated_norm(hidden, modulation[4] + 1, modulation[3], eps_);
-  at::Tensor inner = up_(normalised);  // [batch, tokens, ffn_dim]
-  at::gelu_(inner, "tanh");
-  add_gated_(hidden, down_(inner), modulation[5]);
+  const at::Tensor inner = up_.gelu(modulated_norm(hidden, modulation[4] + 1, modulation[3], eps_));
+  add_gated_(hidden, down_(inner), modulation[5]);  // inner: [batch, tokens, ffn_dim]
 }
 
 }  // namespace dualparal

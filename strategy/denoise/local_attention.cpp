@@ -2,15 +2,12 @@
 #include "strategy/denoise/local_attention.h"
 
 #include "model/ops/attention.h"
-#include "model/ops/ops.h"
 #include "model/ops/sparse_attention.h"
 
 namespace dualparal {
 
 at::Tensor LocalAttention::attend(const AttentionInput& input) {
-  at::Tensor query = input.query, key = input.key;
-  apply_rotary_(query, input.rotary);
-  apply_rotary_(key, input.rotary);
+  const at::Tensor query = input.placed_query(), key = input.placed_key();
   if (input.sight) return sparse_attention(query, key, input.value, *input.sight);
   return attention(query.transpose(1, 2), key.transpose(1, 2), input.value.transpose(1, 2))
       .transpose(1, 2);  // [batch, tokens, heads, head_dim]

@@ -35,8 +35,8 @@ struct LatestOfEveryFrame final : SelfAttention {
 
   at::Tensor attend(const AttentionInput& input) override {
     at::Tensor query = input.query.clone(), key = input.key.clone();
-    apply_rotary_(query, input.rotary);
-    apply_rotary_(key, input.rotary);
+    norm_rotary(query, input.query_norm, input.rotary, query);
+    norm_rotary(key, input.key_norm, input.rotary, key);
     for (int64_t i = 0; i < key.size(1) / frame_tokens; ++i) {
       keys[{input.layer, first + i}] = key.slice(1, i * frame_tokens, (i + 1) * frame_tokens);
       values[{input.layer, first + i}] = input.value.slice(1, i * frame_tokens, (i + 1) * frame_tokens).clone();

@@ -39,8 +39,8 @@ struct RememberingAttention final : SelfAttention {
     }
     const RotaryTable table =
         model.rotary().table({key.size(1) / grid.frame_tokens(), grid.height, grid.width}, 0, at::kCPU);
-    apply_rotary_(query, table.cut(before, before + query.size(1)));
-    apply_rotary_(key, table);
+    norm_rotary(query, input.query_norm, table.cut(before, before + query.size(1)), query);
+    norm_rotary(key, input.key_norm, table, key);
     const at::Tensor weights =
         at::softmax(at::einsum("bqhd,bkhd->bhqk", {query, key}) / std::sqrt(double(query.size(-1))), -1);
     return at::einsum("bhqk,bkhd->bqhd", {weights, value});

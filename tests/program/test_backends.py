@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--backend nccl` as far as it goes without a GPU: its module is there and loads, and what is missing is named."""
 import ctypes
+import json
 import os
 import pathlib
 import shutil
@@ -83,3 +84,15 @@ def test_a_bundle_takes_the_module_along(tmp_path):
     environment = dict(os.environ, TORCH=str(pathlib.Path(torch.__file__).parent))
     listed = subprocess.run([tmp_path / "bundle" / "run", "strategies"], capture_output=True, text=True, env=environment)
     assert listed.returncode == 0 and "dualparal" in listed.stdout
+
+
+def test_what_the_libraries_were_told_is_in_the_line(tmp_path):
+    line = tmp_path / "line.jsonl"
+    told = {"NCCL_ALGO": "Ring", "CUDA_DEVICE_MAX_CONNECTIONS": "8", "OMP_NUM_THREADS": "1"}
+    done = run("generate", *FAST, "--frames", 5, "--no-decode", "--result", line,
+               env={**os.environ, **told, "MY_NCCL_TOKEN": "secret", "NCCL": "no"})
+    assert done.returncode == 0, done.stderr
+    provenance = json.loads(line.read_text())["provenance"]
+    assert told.items() <= provenance["environment"].items()
+    assert not {"MY_NCCL_TOKEN", "NCCL", "PATH", "HOME"} & provenance["environment"].keys()
+    assert provenance["cudnn"] is None  # of a CPU

@@ -53,7 +53,10 @@ bundle() {
   mkdir -p "$target/lib"
   : >"$target/$bundle_marker" # also of one that is interrupted
   cp "$build/dualparal" "$target/"
-  [ ! -e "$build/libdualparal_nccl.so" ] || cp "$build/libdualparal_nccl.so" "$target/" # loaded from beside the program
+  local module
+  for module in nccl cuda; do # loaded from beside the program
+    [ ! -e "$build/libdualparal_$module.so" ] || cp "$build/libdualparal_$module.so" "$target/"
+  done
   cp -r "$here/configs" "$here/models" "$target/"
   bundle_starter "$(grep -o '^torch==[^ ]*' "$here/tools/requirements.txt")" >"$target/run"
   chmod +x "$target/run"
@@ -64,7 +67,7 @@ bundle() {
   fi
   {
     printf '%s\n' run dualparal
-    [ ! -e "$target/libdualparal_nccl.so" ] || echo libdualparal_nccl.so
+    for module in nccl cuda; do [ ! -e "$target/libdualparal_$module.so" ] || echo "libdualparal_$module.so"; done
     (cd "$here" && find configs models -type f)
     (cd "$target" && find lib -type f)
   } >"$target/$bundle_marker"

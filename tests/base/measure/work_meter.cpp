@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/measure/work_meter.h"
 
+#include <ATen/record_function.h>
+
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -49,6 +51,16 @@ BOOST_AUTO_TEST_CASE(other_operations_are_bytes_and_views_are_nothing) {
   BOOST_TEST(work_of([&] { x.clone(); }).moved_bytes == 2.0 * 24 * 4);
   BOOST_TEST(work_of([&] { x.to(at::kBFloat16); }).moved_bytes == 24.0 * (4 + 2));
   BOOST_TEST(work_of([&] { x + randn({1, 1}, 2).expand({4, 6}); }).moved_bytes >= 2.0 * 24 * 4);
+}
+
+BOOST_AUTO_TEST_CASE(messages_are_no_work) {
+  const at::Tensor message = randn({4, 6}, 1);
+  const auto note = [&](const char* name) {
+    return work_of([&] { RECORD_FUNCTION(name, std::vector<c10::IValue>{message}); });
+  };
+  BOOST_TEST(note("record_param_comms").operations == 0);  // as c10d notes it
+  BOOST_TEST(note("record_param_comms").moved_bytes == 0);
+  BOOST_TEST(note("anything else").moved_bytes == 24.0 * 4);
 }
 
 BOOST_AUTO_TEST_CASE(kernels_of_ours_say_what_they_move) {

@@ -24,8 +24,8 @@ struct MaskedAttention final : SelfAttention {
   at::Tensor mask;
   at::Tensor attend(const AttentionInput& input) override {
     at::Tensor query = input.query, key = input.key;
-    apply_rotary_(query, input.rotary);
-    apply_rotary_(key, input.rotary);
+    norm_rotary(query, input.query_norm, input.rotary, query);
+    norm_rotary(key, input.key_norm, input.rotary, key);
     const at::Tensor scores = at::matmul(query.transpose(1, 2), key.transpose(1, 2).transpose(2, 3)) /
                                   std::sqrt(static_cast<double>(query.size(3))) +
                               mask;
@@ -62,8 +62,8 @@ struct NumberedAttention final : SelfAttention {
       at::Tensor query = frames_of(input.query, own), key = frames_of(input.key, seen);
       const auto count = static_cast<int64_t>(seen.size());
       const RotaryTable table = model.rotary().table({count, grid.height, grid.width}, 0, at::kCPU);
-      apply_rotary_(query, table.cut(before * grid.frame_tokens(), (before + clip.size()) * grid.frame_tokens()));
-      apply_rotary_(key, table);
+      norm_rotary(query, input.query_norm, table.cut(before * grid.frame_tokens(), (before + clip.size()) * grid.frame_tokens()), query);
+      norm_rotary(key, input.key_norm, table, key);
       const at::Tensor numbers =
           mask[clip.begin].index_select(0, at::tensor(seen, at::kLong)).repeat_interleave(grid.frame_tokens(), 0);
       const at::Tensor scores =

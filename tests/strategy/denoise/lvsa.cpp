@@ -38,8 +38,8 @@ struct MaskedAttention final : SelfAttention {
       : frames(all), window(options.window), every(options.global_every) {}
   at::Tensor attend(const AttentionInput& input) override {
     at::Tensor query = input.query.clone(), key = input.key.clone();
-    apply_rotary_(query, input.rotary);
-    apply_rotary_(key, input.rotary);
+    norm_rotary(query, input.query_norm, input.rotary, query);
+    norm_rotary(key, input.key_norm, input.rotary, key);
     const int64_t per_frame = query.size(1) / frames;
     const at::Tensor mask =
         frame_mask(frames, window, every, step).repeat_interleave(per_frame, 0).repeat_interleave(per_frame, 1);

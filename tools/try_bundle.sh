@@ -11,14 +11,22 @@ command=${3:-'
 ./run inspect models/moving-shapes >/dev/null && echo "inspect: done" &&
 ./run generate --steps 2 --frames 9 --threads 1 --quiet --prompt "a red circle" --output /tmp/v.mp4 && echo "generate: $(wc -c </tmp/v.mp4) bytes" &&
 ./run gpu --rehearse --into /tmp/results --time 60 && head -n 4 /tmp/results/report.md'}
-root=$(mktemp -d)
-trap 'umount -R "$root" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+# Mounts are of a namespace of its own, and gone with it before the root folder is removed: nothing that was mounted can be.
+if [ -z "${DUALPARAL_TRIED_IN:-}" ]; then
+  root=$(mktemp -d)
+  status=0
+  DUALPARAL_TRIED_IN=$root unshare --mount --propagation private "$0" "$bundle" "$python" "$command" || status=$?
+  if grep -q " $root" /proc/self/mountinfo; then echo "error: $root still has mounts: it is left as it is" >&2; exit 1; fi
+  rm -rf --one-file-system "$root"
+  exit "$status"
+fi
+root=$DUALPARAL_TRIED_IN
 
 # Programs and their libraries, as the packages list them; the rest of the packages is not needed.
-packages=(libc6 libc-bin libgcc-s1 libstdc++6 dash bash coreutils sed grep findutils gawk procps)
+packages=(libc6 libc-bin libgcc-s1 libstdc++6 dash bash coreutils sed grep findutils)
 libraries=(libselinux1 libpcre2-8-0 libacl1 libattr1 libgmp10 libtinfo6 zlib1g libffi8 libbz2-1.0 liblzma5 libexpat1 libuuid1 libssl3)
 for package in "${packages[@]}" "${libraries[@]}"; do
-  dpkg -L "$package" 2>/dev/null | { grep -E '^(/usr)?/(s?bin|lib|lib64)/' || true; }
+  dpkg -L "$package" | { grep -E '^(/usr)?/(s?bin|lib|lib64)/' || true; }
 done | while read -r file; do
   if [ -f "$file" ] || [ -L "$file" ]; then echo "$file"; fi
 done | tar -C / -c --files-from=- 2>/dev/null | tar -C "$root" -x
@@ -58,4 +66,4 @@ cat >"$root/usr/bin/python3" <<'END'
 LD_LIBRARY_PATH=/python/lib PYTHONHOME=/python PYTHONPATH=/packages${PYTHONPATH:+:$PYTHONPATH} exec /python/bin/python3 "$@"
 END
 chmod +x "$root/usr/bin/python3"
-env -i PATH=/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 chroot "$root" /bin/sh -c "cd /bundle && $command"
+chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 /bin/sh -c "cd /bundle && $command"

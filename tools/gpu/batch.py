@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # PyTorch works without it, and so does this
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import report  # noqa: E402
 from calls import Failed, OutOfTime, Skipped  # noqa: E402
@@ -37,8 +39,13 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"error: {message}\n")
+
+
 def options_of(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./run gpu", description="everything that one GPU shall answer: docs/run-gpu.md")
+    parser = Parser(prog="./run gpu", description="everything that one GPU shall answer: docs/run-gpu.md")
     parser.add_argument("--into", type=Path, metavar="DIR", help="folder for results [results/gpu_<device>, or "
                         f"results/{REHEARSAL_FOLDER}]")
     parser.add_argument("--rehearse", action="store_true", help="the same pieces on the CPU with the embedded model: no GPU results")

@@ -2,6 +2,7 @@
 """Safetensors files with nothing but PyTorch: a machine that has the wheel may lack the package of that name."""
 from __future__ import annotations
 
+import ctypes
 import json
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def write(file: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
     with open(file, "wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            out.write(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+            whole = tensor.contiguous()
+            out.write(ctypes.string_at(whole.data_ptr(), whole.nbytes) if whole.nbytes else b"")  # NumPy may be missing, too
 
 
 def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 THREADS = 640   # of a block, as NCCL's have
 MOST_S = 20.0   # then blocks end by themselves
 STUCK_S = 2.0   # a call that takes longer waits for the blocks, which are then told to stop
-ROUNDS = 7
+ROUNDS = 15
 
 
 class Blocks:

@@ -10,7 +10,7 @@ bundle=$(cd "$1" && pwd) python=$2
 command=${3:-'
 ./run inspect models/moving-shapes >/dev/null && echo "inspect: done" &&
 ./run generate --steps 2 --frames 9 --threads 1 --quiet --prompt "a red circle" --output /tmp/v.mp4 && echo "generate: $(wc -c </tmp/v.mp4) bytes" &&
-./run gpu --rehearse --into /tmp/results --time 60 && head -n 4 /tmp/results/report.md'}
+./run gpu --rehearse --into /tmp/results --time 60; head -n 4 /tmp/results/report.md'}
 # Mounts are of a namespace of its own, and gone with it before the root folder is removed: nothing that was mounted can be.
 if [ -z "${DUALPARAL_TRIED_IN:-}" ]; then
   root=$(mktemp -d)

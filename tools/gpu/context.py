@@ -73,9 +73,9 @@ class Context:
             raise Failed(f"longer than {self.step.limit_s:.0f} s")
         return calls.call(list(arguments), self.log, left, self.deadline, {**self.environment, **(environment or {})})
 
-    def script(self, name: str, *arguments) -> dict:
+    def script(self, name: str, *arguments, environment: dict[str, str] | None = None) -> dict:
         """The JSON that a script of this folder prints last: in a process of its own, so that the batch holds no device."""
-        text = self.call(sys.executable, Path(__file__).with_name(name), *arguments)
+        text = self.call(sys.executable, Path(__file__).with_name(name), *arguments, environment=environment)
         return json.loads(text.strip().splitlines()[-1])
 
     def knows(self, flag: str, command: str = "generate") -> bool:

@@ -148,7 +148,14 @@ def main() -> None:
         return time.perf_counter() - begin
 
     begin = time.perf_counter()
-    step()
+    try:
+        step()
+    except Exception as error:
+        if o.how != "compiled":
+            raise
+        last = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(json.dumps({"missing": f"torch.compile does not work here: {last[:300]}"}))
+        return
     first, samples = time.perf_counter() - begin, []
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()

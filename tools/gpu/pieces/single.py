@@ -88,7 +88,8 @@ def plain(how: str):
         if context.rehearsal:
             sizes = ["--dtype", "fp32", "--latents", "5,8,12", "--text-tokens", 32]
             sizes += ["--layers", 1] if how == "compiled" else []  # compiling takes minutes on CPUs
-        found = context.script("plain_transformer.py", how, config, "--device", context.device, *sizes)
+        found = context.script("plain_transformer.py", how, config, "--device", context.device, *sizes,
+                               environment={"TORCHINDUCTOR_CACHE_DIR": str(context.scratch / "inductor")})
         if "missing" in found:
             raise Skipped(found["missing"])
         return found

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ sys.path.insert(0, str(GPU))
 import kernels  # noqa: E402
 import references  # noqa: E402
 import tensors  # noqa: E402
+from context import Context  # noqa: E402
+from pieces import all_pieces, calibrate  # noqa: E402
 
 PROBE = PROGRAM.parent / "tests/parity_probe"
 CUT_DOWN = ["single/as-it-is", "emulated/dualparal-17", "emulated/ring-17", "emulated/naive_pipeline-17",
@@ -137,11 +140,13 @@ def test_wrong_calls_are_refused_and_touch_nothing(tmp_path):
     for arguments, words in ([("--rehearse", "--only", "prob"), ["prob", "probe", "sanitizer"]], [("--time", "0"), ["--time"]]):
         refused = batch(other, *arguments)
         assert refused.returncode == 2 and all(word in refused.stderr for word in words), refused.stderr
+        assert refused.stderr.splitlines()[-1].startswith("error: ") and not list(other.iterdir())
     if not torch.cuda.is_available():
         refused = batch(other)
         assert refused.returncode == 2 and "--rehearse" in refused.stderr and refused.stderr.count("\n") == 1
     listed = batch(other, "--rehearse", "--list")
     assert listed.returncode == 0 and "probe:" in listed.stdout and "  memcheck: to do" in listed.stdout
+    assert not list(other.iterdir())
 
 
 def test_a_step_that_fails_is_a_line_and_the_others_go_on(tmp_path):
@@ -186,6 +191,59 @@ def test_a_wrong_result_fails_the_probe(tmp_path):
     assert done.returncode == 1 and lines["transformer-fp32"]["status"] == "failed"
     assert lines["transformer-fp32"]["figures"]["error"] == pytest.approx(1e-3, rel=0.1) and "expected" in lines["transformer-fp32"]["reason"]
     assert lines["transformer-bf16"]["status"] == "ok"  # 0.1 % is less than bf16's own noise
+
+
+class OnShapes(Context):
+    """A GPU's context whose runs are traces: what a GPU would be asked, tried by shapes alone."""
+
+    def generate(self, *arguments, **kwargs):
+        words = [str(word) for word in arguments]
+        if "--mode" in words:
+            words[words.index("--mode") + 1] = "trace"
+        for flag in ("--random-weights", "--no-decode"):
+            words = [word for word in words if word != flag]
+        for flag in ("--prompt-embeds", "--repeats", "--warmup-steps"):  # not of a trace
+            if flag in words:
+                del words[words.index(flag):words.index(flag) + 2]
+        words += ["--prompt", "any"] + ([] if "--mode" in words else ["--mode", "trace"])
+        line = super().generate(*words, **kwargs)
+        for rank in line["per_rank"]:
+            rank["compute_s"] = 1.0
+        line["latency_s"] = 3.0
+        return line
+
+
+def gpu_context(folder):
+    options = SimpleNamespace(program=PROGRAM, probe=PROBE, unit_tests=PROBE, data=folder, rehearse=False, time=60, libraries="")
+    context = OnShapes(options, folder, "cuda:0", {"name": "NVIDIA H200", "device_memory_bytes": 141 << 30})
+    context.prepare()
+    return context
+
+
+@pytest.mark.parametrize("piece, steps", [("emulated", None), ("single", ["as-it-is", "halves-in-turn"])])
+def test_what_a_gpu_is_asked_is_possible(tmp_path, piece, steps):
+    context = gpu_context(tmp_path)
+    chosen = next(p for p in all_pieces(context) if p.name == piece)
+    for step in chosen.steps:
+        if steps is None or step.name in steps:
+            context.begin(chosen, step, 600)
+            step.run(context)
+            line = context.lines[0]
+            assert (line["model"], line["dtype"], line["frames"], line["status"]) == ("wan2.1-t2v-1.3b", "bf16", 81, "ok")
+            assert line["world_size"] == (8 if piece == "emulated" else 1) and line["experiment"] == "gpu batch"
+
+
+def test_pieces_of_a_gpu_end_in_time_and_links_are_its_own(tmp_path):
+    context = gpu_context(tmp_path)
+    pieces = all_pieces(context)
+    assert all(piece.limit_s <= 540 and piece.steps for piece in pieces)
+    assert [piece.name for piece in pieces][:3] == ["probe", "single", "emulated"]
+    names = [f"{piece.name}/{step.name}" for piece in pieces for step in piece.steps]
+    assert len(names) == len(set(names))
+    text = calibrate.described(context, {"flops_per_s": {"bf16": 7e14}, "memory_bytes_per_s": 4e12})
+    assert "of 8x-h100.yaml" in text and "bytes_per_s: 360e9" in text and "REHEARSAL" not in text
+    context.device_name = "NVIDIA Unheard-of"
+    assert "assumed, PCIe" in calibrate.described(context, {"flops_per_s": {"bf16": 7e14}, "memory_bytes_per_s": 4e12})
 
 
 def test_tensors_are_safetensors(tmp_path):

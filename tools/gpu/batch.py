@@ -144,17 +144,19 @@ def run_pieces(context: Context, record: Record, pieces: list[tuple[Piece, list[
     return True
 
 
-def open_batch(options: argparse.Namespace) -> tuple[Context, Record | None, list[Piece]]:
+def open_batch(options: argparse.Namespace) -> tuple[Context, list[tuple[Piece, list[Step]]], Record | None]:
+    """Refused before anything is written. No record: nothing is there to list."""
     device = "cpu" if options.rehearse else "cuda:0"
     facts = device_facts(device)
     name = re.sub(r"[^a-z0-9]+", "_", facts["name"].lower().replace("nvidia", "")).strip("_")
     folder = options.into or options.results / (REHEARSAL_FOLDER if options.rehearse else f"gpu_{name}")
+    context = Context(options, folder.absolute(), device, facts)
+    pieces = chosen(all_pieces(context), options.only)
+    if options.list and not (folder / "batch.json").exists():
+        return context, pieces, None
     batch = {"schema": SCHEMA, "rehearsal": options.rehearse, "device_name": facts["name"], "program_sha256": hash_of(options.program),
              "begun": now(), "facts": facts}
-    there = (folder / "batch.json").exists()
-    record = Record(folder, batch, options.restart) if there or not options.list else None
-    context = Context(options, folder.absolute(), device, facts)
-    return context, record, all_pieces(context)
+    return context, pieces, Record(folder, batch, options.restart and not options.list)
 
 
 def main(arguments: list[str]) -> int:
@@ -162,8 +164,7 @@ def main(arguments: list[str]) -> int:
     if options.rehearse:
         say("REHEARSAL on the CPU with the embedded model: nothing of this is a GPU's result")
     try:
-        context, record, all_of = open_batch(options)
-        pieces = chosen(all_of, options.only)
+        context, pieces, record = open_batch(options)
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -117,7 +117,8 @@ void write_table() {
 extern "C" int InitializeInjection() {
   if (!std::getenv("DUALPARAL_KERNEL_TABLE")) return 1;
   if (!good(cuptiActivityRegisterCallbacks(give_buffer, take_buffer), "callbacks")) return 1;
-  for (const auto kind : {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET})
+  for (const auto kind :
+       {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET})
     good(cuptiActivityEnable(kind), "enable");
   std::atexit(write_table);
   return 1;

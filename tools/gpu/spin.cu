@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thread blocks that do nothing but occupy multiprocessors, as a kernel of NCCL's does that waits for a message: 640 threads
-// each, on a stream of the highest priority. spin_test.py loads this library and times a stage beside them.
+// Thread blocks that do nothing but occupy multiprocessors, as a kernel of NCCL's does that waits for a message: 640
+// threads each, on a stream of the highest priority. spin_test.py loads this library and times a stage beside them.
 //
 // They end when the host says so, and after `most_s` seconds in any case: what waits for them must not wait for ever.
 #include <cuda_runtime.h>
@@ -40,7 +40,8 @@ int spin_prepare(int device) {
   int least = 0, highest = 0;
   if (const auto error = cudaSetDevice(device)) return code(error);
   if (const auto error = cudaDeviceGetStreamPriorityRange(&least, &highest)) return code(error);
-  if (const auto error = cudaStreamCreateWithPriority(&spinner.stream, cudaStreamNonBlocking, highest)) return code(error);
+  if (const auto error = cudaStreamCreateWithPriority(&spinner.stream, cudaStreamNonBlocking, highest))
+    return code(error);
   if (const auto error = cudaHostAlloc(&spinner.host, 2 * sizeof(int), cudaHostAllocMapped)) return code(error);
   return code(cudaHostGetDevicePointer(&spinner.device, spinner.host, 0));
 }
@@ -51,7 +52,8 @@ int spin_start(int blocks, int threads, double most_s) {
   volatile int* host = spinner.host;
   host[0] = host[1] = 0;
   if (blocks == 0) return 0;
-  spin<<<blocks, threads, 0, spinner.stream>>>(spinner.device, spinner.device + 1, static_cast<long long>(most_s * 1e9));
+  spin<<<blocks, threads, 0, spinner.stream>>>(spinner.device, spinner.device + 1,
+                                               static_cast<long long>(most_s * 1e9));
   if (const auto error = cudaGetLastError()) return code(error);
   timespec begin, now;
   clock_gettime(CLOCK_MONOTONIC, &begin);

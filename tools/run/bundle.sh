@@ -77,9 +77,9 @@ bundle() {
   mkdir -p "$target/lib"
   : >"$target/$bundle_marker" # also of one that is interrupted
   cp "$build/dualparal" "$target/"
-  local module
-  for module in nccl cuda; do # loaded from beside the program
-    [ ! -e "$build/libdualparal_$module.so" ] || cp "$build/libdualparal_$module.so" "$target/"
+  local modules=() module
+  for module in "$build"/libdualparal_*.so; do # loaded from beside the program
+    [ ! -e "$module" ] || { cp "$module" "$target/"; modules+=("$(basename "$module")"); }
   done
   cp -r "$here/configs" "$here/models" "$target/"
   bundle_gpu "$target"
@@ -92,8 +92,7 @@ bundle() {
     "$python" "$here/tools/run/bundle_libraries.py" --whole "${programs[@]}" "$target/lib"
   fi
   {
-    printf '%s\n' run dualparal
-    for module in nccl cuda; do [ ! -e "$target/libdualparal_$module.so" ] || echo "libdualparal_$module.so"; done
+    printf '%s\n' run dualparal "${modules[@]}"
     (cd "$here" && find configs models -type f)
     (cd "$target" && find lib tests tools gpu -type f)
   } >"$target/$bundle_marker"

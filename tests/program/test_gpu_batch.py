@@ -256,10 +256,10 @@ def test_tensors_are_safetensors(tmp_path):
 
 def test_kernels_are_summed_by_kind(tmp_path):
     (tmp_path / "k.csv").write_text('name,calls,total_ns\n"sm90_xmma_gemm_bf16bf16",10,600\n"void at::native::vectorized_elementwise_kernel<4, a, b>",5,250\n'
-                                    '"cudnn_generated_fort_native_sdpa_sm90_flash_fprop",2,100\n"memcpy kind 1",1,50\n')
+                                    '"cudnn_generated_fort_native_sdpa_sm90_flash_fprop",2,100\n"memcpy kind 1",1,50\n"void dualparal::rms_norm<float>",1,0\n')
     found = kernels.summary(tmp_path / "k.csv")
-    assert found["share_by_kind"] == {"matrix product": 0.6, "elementwise": 0.25, "attention": 0.1, "copy": 0.05}
-    assert found["calls"] == 18 and found["longest"][0]["share"] == 0.6
+    assert found["share_by_kind"] == {"matrix product": 0.6, "elementwise": 0.25, "attention": 0.1, "copy": 0.05, "module's own": 0.0}
+    assert found["calls"] == 19 and found["longest"][0]["share"] == 0.6
 
 
 def test_the_plain_transformer_is_wans(tmp_path):

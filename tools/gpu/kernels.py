@@ -8,12 +8,12 @@ from pathlib import Path
 
 # The first that matches. Names of cuBLAS, cuDNN, ATen and of the module's own kernels.
 KINDS = [
+    ("module's own", r"dualparal"),
     ("attention", r"flash|fmha|sdpa|attention|_mha_|softmax_fprop"),
     ("matrix product", r"gemm|cutlass|xmma|nvjet|cublas|splitK|matmul"),
     ("convolution", r"conv|implicit|winograd"),
     ("copy", r"memcpy|memset|copy_kernel|CatArray|direct_copy"),
     ("norm", r"norm"),
-    ("module's own", r"dualparal"),
     ("elementwise", r"elementwise|vectorized|unrolled|index|reduce|gelu|silu"),
 ]
 

@@ -2,6 +2,7 @@
 #include "model/checkpoint/weights.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 
 #include "base/errors.h"
 #include "base/finite.h"
@@ -58,11 +59,17 @@ class RandomWeights final : public WeightSource {
     } else if (target.dim() == 1 || name.ends_with(".gamma")) {
       target.fill_(1);
     } else {
-      const auto generator = at::detail::createCPUGenerator(seed_ ^ std::hash<std::string>{}(name));
-      if (target.is_cpu() && target.is_contiguous())
+      const uint64_t seed = seed_ ^ std::hash<std::string>{}(name);
+      if (target.is_cuda()) {  // a CPU takes twenty seconds for 1.3e9 of them, and every emulated rank has its own
+        at::Generator generator = at::detail::getCUDAHooks().getNewGenerator(target.device().index());
+        generator.set_current_seed(seed);
         target.normal_(0, 0.02, generator);
-      else
-        target.copy_(at::empty(target.sizes(), target.options().device(at::kCPU)).normal_(0, 0.02, generator));
+      } else if (target.is_cpu() && target.is_contiguous()) {
+        target.normal_(0, 0.02, at::detail::createCPUGenerator(seed));
+      } else {  // numbers depend on the layout that they are drawn into
+        at::Tensor drawn = at::empty(target.sizes(), target.options().device(at::kCPU));
+        target.copy_(drawn.normal_(0, 0.02, at::detail::createCPUGenerator(seed)));
+      }
     }
   }
   void skip(const std::string&, at::IntArrayRef) override {}

@@ -55,8 +55,8 @@ class WeightSource {
 /// The tensors of a checkpoint's part.
 std::unique_ptr<WeightSource> checkpoint_weights(Checkpoint checkpoint, Placement placement);
 
-/// Normal numbers of standard deviation 0.02 (ones for norms, zeros for biases), the same for the same seed and
-/// tensor name. For measuring models whose checkpoint is not at hand.
+/// Normal numbers of standard deviation 0.02 (ones for norms, zeros for biases), the same for the same seed,
+/// tensor name and kind of device, on which they are drawn. For measuring models whose checkpoint is not at hand.
 std::unique_ptr<WeightSource> random_weights(uint64_t seed, Placement placement);
 
 /// Shapes alone: nothing is read, tensors are meta tensors.

@@ -3,14 +3,16 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
+import sys
 
 import pytest
 import torch
 
 from test_program import FAST, PROGRAM, ROOT, check_refused
 
-COMMANDS = ["bench", "test", "reproduce", "plots", "page", "timeline", "side-by-side", "micro", "validate", "setup", "build", "bundle"]
+COMMANDS = ["bench", "test", "reproduce", "plots", "page", "timeline", "side-by-side", "micro", "validate", "setup", "build", "bundle", "gpu"]
 built = pytest.mark.skipif(PROGRAM.parent != ROOT / "build", reason="./run works with the program of build/")
 
 
@@ -34,6 +36,7 @@ def test_each_command_says_its_usage_and_does_nothing(tmp_path, command):
     (["setup", "now"], ["'now'"]),
     (["bundle", "a", "b"], ["'b'"]),
     (["bundle", "--force", "a"], ["--force"]),
+    (["gpu", "--rehears"], ["--rehears", "did you mean --rehearse?"]),
     (["plots"], ["results"]),
     (["plots", "--title", "x"], ["--title"]),
     (["reproduce"], ["NAME", "quick"]),
@@ -99,6 +102,10 @@ def test_a_bundle_replaces_its_own_files_alone(tmp_path):
 @built
 def test_a_bundle_says_what_it_lacks_and_generates_with_it(tmp_path):
     assert run("bundle", "b", cwd=tmp_path).returncode == 0
+    # Lean: what the program never calls is there in name alone.
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "b/lib").iterdir()}
+    unused = [name for name in sizes if re.match(r"lib(X11|OpenCL|cairo|x265|va|ns3|gfortran|codec2)", name)]
+    assert unused and all(sizes[name] < 200_000 for name in unused) and sum(sizes.values()) < 80e6, sizes
     start = [tmp_path / "b/run", "generate", *FAST, "--frames", "5", "--output", "v.mp4", "--save-frames", "png"]
     without = dict(os.environ, TORCH=str(tmp_path / "nowhere"))
     done = subprocess.run(start, capture_output=True, text=True, env=without, cwd=tmp_path)
@@ -107,7 +114,18 @@ def test_a_bundle_says_what_it_lacks_and_generates_with_it(tmp_path):
     empty = {"PATH": "/usr/bin:/bin"}  # a machine whose python3 has no torch
     done = subprocess.run([tmp_path / "b/run", "strategies"], capture_output=True, text=True, env=empty)
     assert done.returncode in (0, 1) and len(done.stderr.splitlines()) <= 1 and "Traceback" not in done.stderr
-    with_torch = dict(os.environ, TORCH=str(pathlib.Path(torch.__file__).parent))
+    done = subprocess.run([tmp_path / "b/run", "gpu", "--rehearse"], capture_output=True, text=True, env=without, cwd=tmp_path)
+    check_refused(done, [1], ["pip install torch=="])
+    with_torch = dict(os.environ, TORCH=str(pathlib.Path(torch.__file__).parent), PYTHON=sys.executable)
     done = subprocess.run(start, capture_output=True, text=True, env=with_torch, cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert (tmp_path / "v.mp4").stat().st_size > 500 and len(list((tmp_path / "png").iterdir())) == 5
+    # What a machine with a GPU is asked, from the bundle alone: its own tests, references and libraries.
+    only = ["--only", "probe/transformer-fp32", "probe/transformer-wide-bf16", "probe/dualparal-2-fp32", "emulated/ring-17"]
+    done = subprocess.run([tmp_path / "b/run", "gpu", "--rehearse", "--into", "r", *only], capture_output=True, text=True, env=with_torch, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "r/steps.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["ok"] * 4 and all(line["rehearsal"] for line in lines)
+    assert lines[0]["figures"]["error"] < 1e-6
+    logs = "".join(path.read_text() for path in (tmp_path / "r/logs").iterdir())
+    assert str(tmp_path / "b/dualparal") in logs and str(tmp_path / "b/tests/parity_probe") in logs

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shared libraries that a bundle carries beside the program.
+"""The shared libraries that a bundle carries beside its programs.
 
-    python3 tools/run/bundle_libraries.py PROGRAM FOLDER
+    python3 tools/run/bundle_libraries.py [--whole] PROGRAM... FOLDER
 
-Copies what PROGRAM needs besides LibTorch, CUDA and the C library. A distribution's FFmpeg is linked with every codec,
+Copies what the programs need besides LibTorch, CUDA and the C library. A distribution's FFmpeg is linked with every codec,
 display and network library there is (X11, OpenCL, cairo, x265, ...: 100 MB and more), although writing mp4 and PNG calls
-none of them but x264 and zlib. The loader wants to see them all the same, so each of these is replaced by a stand-in: a
-library of the same name whose functions return 0. Whether the program still writes the same files is for the caller to
+none of them but x264 and zlib; its SimGrid is linked with another simulator, ns-3 (30 MB), which only a model of networks
+calls that is never chosen here. The loader wants to see them all the same, so each of these is replaced by a stand-in: a
+library of the same name whose functions return 0. Whether the programs still write the same files is for the caller to
 try; with --whole, everything is copied as it is.
 """
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 
 # Come with the machine: LibTorch, CUDA, the C library.
 FOREIGN = re.compile(r"/torch/lib/|/nvidia/|/ld-linux|/lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+)\.so")
-FFMPEG = re.compile(r"lib(avformat|avcodec|avutil|swscale|swresample)\.so")
-USED_BY_FFMPEG = re.compile(r"lib(avformat|avcodec|avutil|swscale|swresample|x264|z)\.so")
+# Libraries whose own needs are stood in for: all but these.
+USED_BY = {re.compile(r"lib(avformat|avcodec|avutil|swscale|swresample)\.so"):
+           re.compile(r"lib(avformat|avcodec|avutil|swscale|swresample|x264|z)\.so"),
+           re.compile(r"libsimgrid\.so"): re.compile(r"libboost_")}
 
 
 def readelf(flag: str, file: Path) -> str:
@@ -40,17 +43,20 @@ def libraries(program: Path) -> dict[str, Path]:
     return {name: Path(path) for name, path in re.findall(r"(\S+) => (/\S+)", text) if not FOREIGN.search(path)}
 
 
-def called(program: Path, have: dict[str, Path]) -> set[str]:
-    """What is reached without passing through an FFmpeg library to one that it does not use."""
+def uses(name: str, other: str) -> bool:
+    return all(used.match(other) for library, used in USED_BY.items() if library.match(name))
+
+
+def called(programs: list[Path], have: dict[str, Path]) -> set[str]:
+    """What is reached without passing through a library to one that it does not use."""
     reached: set[str] = set()
-    todo = [name for name in needed(program) if name in have]
+    todo = [name for program in programs for name in needed(program) if name in have]
     while todo:
         name = todo.pop()
         if name in reached:
             continue
         reached.add(name)
-        todo += [other for other in needed(have[name])
-                 if other in have and (not FFMPEG.match(name) or USED_BY_FFMPEG.match(other))]
+        todo += [other for other in needed(have[name]) if other in have and uses(name, other)]
     return reached
 
 
@@ -90,13 +96,13 @@ def stand_in(name: str, real: Path, wanted: set[str], target: Path, scratch: Pat
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("program", type=Path)
+    parser.add_argument("programs", type=Path, nargs="+")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--whole", action="store_true", help="no stand-ins")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    have = libraries(options.program)
-    kept = set(have) if options.whole else called(options.program, have)
+    have = {name: path for program in options.programs for name, path in libraries(program).items()}
+    kept = set(have) if options.whole else called(options.programs, have)
     for name in kept:
         shutil.copy(have[name], options.folder / name)
     wanted = {symbol for name in kept for symbol, _, _, defined in symbols(have[name]) if not defined}

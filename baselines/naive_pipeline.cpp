@@ -13,30 +13,39 @@ namespace {
 
 struct Options {
   GuidanceHalves halves = GuidanceHalves::kBatched;
-  void declare(OptionSet& set) { declare_micro_batches(set, halves); }
+  PartitionOption partition;
+  GroupOptions groups;
+
+  void declare(OptionSet& set) {
+    groups.declare(set);
+    partition.declare(set);
+    declare_micro_batches(set, halves);
+  }
 };
 
 class NaivePipeline final : public Strategy {
  public:
-  explicit NaivePipeline(const Options& options) : options_(options) {}
+  explicit NaivePipeline(const Options& options) : options_(options) { options.groups.check_halves(options.halves); }
 
   StrategyPlan plan(const Workload& work) const override {
-    const auto tokens = static_cast<double>(work.tokens), all = static_cast<double>(work.steps) * tokens;
+    const auto jobs = jobs_of(work.steps, work.latent_frames);
+    const StageGrid grid = options_.groups.grid(work.world_size, work.guided());
+    const auto stages = options_.partition.stages(work, grid.stages, typical_window(work, jobs));
     std::vector<int64_t> needs(work.steps);
     std::iota(needs.begin(), needs.end(), -1);  // every step waits for the one before
-    return {.parts = partition(work.config, work.world_size),
-            .key_value_tokens = tokens * share_at_a_time(options_.halves, work.guided()),
-            .traffic = pipeline_traffic(work, all, all),
-            .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()))};
+    return {.parts = grid.by_rank(stages),
+            .key_value_tokens = static_cast<double>(work.tokens) * share_at_a_time(options_.halves, work.guided()) *
+                                grid.share_of_keys(work.config.num_attention_heads),
+            .traffic = pipeline_traffic(work, grid, stages, jobs),
+            .slots = count_slots(needs, grid.stages, micro_batches(options_.halves, work.guided()))};
   }
 
   void denoise(const DenoiseContext& context) override {
     const int64_t frames = context.request.latent_frames;
-    const Denoiser denoiser(context.request, context.transformer, options_.halves);
-    std::vector<StageJob> jobs;
-    for (int64_t step = 0; step < denoiser.steps(); ++step) jobs.push_back({0, step, frames, 0, frames});
+    const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
+    const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
     // A step's messages wait for the step before: buffers for those of the next would only take memory.
-    PipelineStage stage(denoiser, context.comm, context.recorder, jobs,
+    PipelineStage stage(denoiser, context.comm, context.recorder, grid, jobs_of(denoiser.steps(), frames),
                         static_cast<size_t>(denoiser.micro_batches() - 1));
     LocalAttention attention;
     const auto sampler = denoiser.make_sampler();
@@ -50,10 +59,16 @@ class NaivePipeline final : public Strategy {
                         [&](int64_t, const at::Tensor& prediction) { latents = sampler->step(prediction, latents); });
       context.progress(step + 1, denoiser.steps());
     }
-    if (stage.first()) context.sink.push(latents);
+    if (context.comm.rank() == 0) context.sink.push(latents);
   }
 
  private:
+  static std::vector<StageJob> jobs_of(int64_t steps, int64_t frames) {
+    std::vector<StageJob> jobs;
+    for (int64_t step = 0; step < steps; ++step) jobs.push_back({0, step, frames, 0, frames});
+    return jobs;
+  }
+
   Options options_;
 };
 

@@ -21,7 +21,7 @@ at::Tensor PatchCache::attend(const AttentionInput& input) {
     value = kept->second.value;
   }
   return attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
-      .transpose(1, 2);  // [batch, tokens of the job, heads, head_dim]
+      .transpose(1, 2);  // [batch, queries, heads, head_dim]
 }
 
 }  // namespace dualparal

@@ -16,11 +16,13 @@ namespace {
 struct Options {
   int64_t patches = 16, synchronous_steps = 1;
   GuidanceHalves halves = GuidanceHalves::kBatched;
+  PartitionOption partition;
 
   void declare(OptionSet& set) {
     set.number("patches", patches,
                "patches of the video, each of whole latent frames; a video of fewer frames has one of each frame", 1);
     set.number("synchronous-steps", synchronous_steps, "first steps, taken by the whole video at once", 1);
+    partition.declare(set);
     declare_micro_batches(set, halves);
   }
 };
@@ -84,15 +86,19 @@ class PipeFusion final : public Strategy {
         work.experts == 1,
         "pipefusion cannot run a model of two experts: where the second takes over, the features kept of the step "
         "before are the first one's");
-    const auto tokens = static_cast<double>(work.tokens), all = static_cast<double>(work.steps) * tokens;
-    std::vector<int64_t> needs, lengths;
-    for (const Turn& turn : turns(work.steps, work.latent_frames)) {
+    const auto order = turns(work.steps, work.latent_frames);
+    const auto jobs = jobs_of(order, split_frames(work.latent_frames));
+    std::vector<int64_t> needs, lengths, cached;
+    for (const Turn& turn : order) {
       needs.push_back(turn.need);
       lengths.push_back(turn.patches.size());
+      cached.push_back(work.latent_frames - jobs[cached.size()].frames);
     }
-    return {.parts = partition(work.config, work.world_size),
-            .key_value_tokens = tokens,  // of both halves, in turn too: they are kept
-            .traffic = pipeline_traffic(work, all, all),
+    const StageGrid grid{.stages = work.world_size};
+    const auto parts = options_.partition.stages(work, work.world_size, typical_window(work, jobs, cached));
+    return {.parts = parts,
+            .key_value_tokens = static_cast<double>(work.tokens),  // of both halves, in turn too: they are kept
+            .traffic = pipeline_traffic(work, grid, parts, jobs),
             .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()), lengths)};
   }
 
@@ -101,7 +107,8 @@ class PipeFusion final : public Strategy {
     const int64_t frames = context.request.latent_frames;
     const auto split = split_frames(frames);
     const auto order = turns(denoiser.steps(), frames);
-    PipelineStage stage(denoiser, context.comm, context.recorder, jobs_of(order, split));
+    PipelineStage stage(denoiser, context.comm, context.recorder, {.stages = context.comm.world_size()},
+                        jobs_of(order, split));
     std::optional<Patches> patches;
     if (stage.first()) patches.emplace(denoiser, split);
     const PipelineStage::Apply apply = [&](int64_t turn, const at::Tensor& prediction) {

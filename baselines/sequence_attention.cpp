@@ -4,6 +4,7 @@
 #include "base/measure/nvtx.h"
 #include "model/ops/attention.h"
 #include "model/ops/sparse_attention.h"
+#include "strategy/parallel/head_exchange.h"
 
 namespace dualparal {
 namespace {
@@ -58,41 +59,12 @@ at::Tensor SequenceAttention::attend(const AttentionInput& input) {
   exchange_.begin_layer(input.layer);
   const at::Tensor query = input.placed_query(), key = input.placed_key();
   if (group_.ulysses_degree == 1) return around_ring(query, key, input.value, input.sight);
-  heads_ = even_ranges(query.size(2), group_.ulysses_degree);
-  const auto split = to_heads(query, key, input.value);
+  HeadExchange heads(exchange_, ulysses_, ulysses_index_);
+  const auto first = tokens_.begin() + ring_index_ * group_.ulysses_degree;
+  const std::vector<Range> shared(first, first + group_.ulysses_degree);
+  const auto split = heads.to_heads({query, key, input.value}, shared);
   const at::Tensor attended = split[0].size(2) > 0 ? around_ring(split[0], split[1], split[2], input.sight) : split[0];
-  return to_tokens(attended, query.size(0));
-}
-
-// [batch, own tokens, all heads, head_dim] -> query, key, value as [batch, tokens of the group, own heads, head_dim]
-std::vector<at::Tensor> SequenceAttention::to_heads(const at::Tensor& query, const at::Tensor& key,
-                                                    const at::Tensor& value) {
-  const NvtxRange range("ulysses: tokens to heads");
-  const int64_t own_heads = heads_[ulysses_index_].size();
-  std::vector<at::Tensor> parts;
-  std::vector<std::vector<int64_t>> shapes;
-  for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
-    const auto of = [&](const at::Tensor& x) { return x.slice(2, heads_[i].begin, heads_[i].end); };
-    parts.push_back(at::stack({of(query), of(key), of(value)}));
-    const Range& theirs = tokens_[ring_index_ * group_.ulysses_degree + i];
-    shapes.push_back({3, query.size(0), theirs.size(), own_heads, query.size(3)});
-  }
-  return at::cat(all_to_all(exchange_, ulysses_, ulysses_index_, parts, shapes), 2).unbind(0);
-}
-
-// [batch, tokens of the group, own heads, head_dim] -> [batch, own tokens, all heads, head_dim]
-at::Tensor SequenceAttention::to_tokens(const at::Tensor& attended, int64_t batch) {
-  const NvtxRange range("ulysses: heads to tokens");
-  const int64_t first = ring_index_ * group_.ulysses_degree;
-  const int64_t offset = tokens_[first].begin;
-  std::vector<at::Tensor> parts;
-  std::vector<std::vector<int64_t>> shapes;
-  for (int64_t i = 0; i < group_.ulysses_degree; ++i) {
-    const Range& theirs = tokens_[first + i];
-    parts.push_back(attended.slice(1, theirs.begin - offset, theirs.end - offset));
-    shapes.push_back({batch, tokens_[group_.own].size(), heads_[i].size(), attended.size(3)});
-  }
-  return at::cat(all_to_all(exchange_, ulysses_, ulysses_index_, parts, shapes), 2);
+  return heads.to_tokens(attended, shared, query.size(2));
 }
 
 // Keys and values go on to the next place of the ring while this one attends to them. All of them travel, as somebody

@@ -32,8 +32,6 @@ class SequenceAttention final : public SelfAttention {
   at::Tensor attend(const AttentionInput& input) override;
 
  private:
-  std::vector<at::Tensor> to_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
-  at::Tensor to_tokens(const at::Tensor& attended, int64_t batch);
   at::Tensor around_ring(const at::Tensor& query, at::Tensor key, at::Tensor value, const FrameSight* sight);
   TokenSpan tokens_at(int64_t place) const;
 
@@ -43,7 +41,6 @@ class SequenceAttention final : public SelfAttention {
   std::vector<int64_t> ulysses_;  // ranks of this rank's Ulysses group
   std::vector<int64_t> ring_;     // ranks of its ring
   int64_t ulysses_index_ = 0, ring_index_ = 0;
-  std::vector<Range> heads_;  // of each place of the Ulysses group
 };
 
 }  // namespace dualparal

@@ -19,6 +19,9 @@ std::string WorkLabel::text() const {
   out += steps.known() && steps.first < steps.last ? ", steps " + steps.text()
                                                    : fmt::format(", step {}", steps.known() ? steps.first : step);
   if (last_layer >= first_layer) out += fmt::format(", layers {}..{}", first_layer, last_layer);
+  if (last_layer >= first_layer && !whole_layers())
+    out += fmt::format(" (from {} of {} to {} of {})", kLayerPartNames.at(static_cast<size_t>(first_part)), first_layer,
+                       kLayerPartNames.at(static_cast<size_t>(last_part)), last_layer);
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/layer_part.h"
 #include "base/measure/nvtx.h"
 #include "base/measure/work_meter.h"
 #include "comm/communicator.h"
@@ -27,8 +28,13 @@ struct WorkLabel {
     std::string text() const;  ///< "3", "3..10"
   };
   Span frames = {}, steps = {};  ///< latent frames; steps of the schedule
+  /// LayerPart, of the first and of the last layer: where the work begins and ends within them.
+  int64_t first_part = 0, last_part = kLayerParts - 1;
 
-  std::string text() const;  ///< "block 3, step 5, layers 4..7"; "frames 3..10, steps 24..31, layers 4..7"
+  bool whole_layers() const { return first_part == 0 && last_part == kLayerParts - 1; }
+  /// "block 3, step 5, layers 4..7"; "frames 3..10, steps 24..31, layers 4..7"; "block 3, step 5, layers 4..7 (from
+  /// feed-forward of 4 to self-attention of 7)"
+  std::string text() const;
 };
 
 struct Event {

@@ -6,47 +6,15 @@
 
 #include "base/errors.h"
 #include "dualparal/block_queue.h"
+#include "dualparal/dualparal_options.h"
 #include "dualparal/feature_cache.h"
-#include "strategy/parallel/partition.h"
 #include "strategy/parallel/pipeline_stage.h"
 #include "strategy/parallel/pipeline_traffic.h"
 
 namespace dualparal {
 namespace {
 
-struct Options {
-  int64_t block_frames = 8, context_frames = 4;
-  bool feature_cache = true, noise_sharing = true;
-  PreviousContext previous = PreviousContext::kSynchronous;
-  WindowPosition position = WindowPosition::kLocal;
-  BoundaryCache boundary = BoundaryCache::kRecompute;
-  GuidanceHalves halves = GuidanceHalves::kBatched;
-
-  void declare(OptionSet& set) {
-    set.number("block-frames", block_frames, "latent frames of a block", 1);
-    set.number("context-frames", context_frames, "latent frames seen of the block before, and of the block behind");
-    set.toggle("feature-cache", feature_cache, "block behind: cached keys and values (on), or recomputed (off)");
-    set.toggle("noise-sharing", noise_sharing, "initial noise of all blocks from one pool");
-    set.choice<PreviousContext>("previous-context", previous,
-                                "block before: latents one update ahead, at the same noise level, or cached keys and "
-                                "values at the same noise level",
-                                {{"synchronous", PreviousContext::kSynchronous},
-                                 {"matched", PreviousContext::kMatched},
-                                 {"matched_kv", PreviousContext::kMatchedKeyValues}});
-    set.choice<WindowPosition>("window-position", position,
-                               "temporal positions counted from the window's start, from 1 in all but the first "
-                               "block's windows, or from the video's start; but for rounding all the same",
-                               {{"local", WindowPosition::kLocal},
-                                {"shifted", WindowPosition::kShifted},
-                                {"absolute", WindowPosition::kAbsolute}});
-    set.choice<BoundaryCache>(
-        "boundary-cache", boundary,
-        "block behind that is still the other expert's (models of two experts): its frames "
-        "recomputed, none, or features of the other expert",
-        {{"recompute", BoundaryCache::kRecompute}, {"none", BoundaryCache::kNone}, {"mixed", BoundaryCache::kMixed}});
-    declare_micro_batches(set, halves);
-  }
-};
+using Options = DualParalOptions;
 
 class DualParal final : public Strategy {
  public:
@@ -60,6 +28,7 @@ class DualParal final : public Strategy {
     check_usage(options.context_frames <= options.block_frames,
                 "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
                 options.context_frames, options.block_frames);
+    options.groups.check_halves(options.halves);
   }
 
   StrategyPlan plan(const Workload& work) const override {
@@ -72,21 +41,25 @@ class DualParal final : public Strategy {
         work.latent_frames, work.config.rope_max_seq_len);
     // With matched_kv, the last frames of as many blocks as the queue holds.
     const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
-    int64_t hops = 0, back = 0, seen = 0;  // in frames
-    std::vector<int64_t> needs;
-    for (const QueueEntry& entry : make_queue(count, work.steps)) {
+    const auto order = make_queue(count, work.steps);
+    const auto jobs = jobs_of(all, order, context);
+    int64_t seen = 0;  // in frames
+    std::vector<int64_t> needs, cached;
+    for (const QueueEntry& entry : order) {
       const Window window = window_of(all, entry, context);
-      hops += window.frames();
-      back += window.own;
-      const int64_t cached = context.sees_features(entry.age) ? context.context_frames : 0;
-      seen = std::max(seen, window.frames() + cached + kept);
+      const int64_t behind = context.sees_features(entry.age) ? context.context_frames : 0;
+      cached.push_back(behind + window.previous_cached);
+      seen = std::max(seen, window.frames() + behind + kept);
       needs.push_back(needed_position(count, work.steps, entry, context_.previous_updated()));
     }
-    const auto tokens = [&](int64_t frames) { return static_cast<double>(frames * work.frame_tokens); };
-    StrategyPlan plan{.parts = partition(work.config, work.world_size),
-                      .key_value_tokens = tokens(seen) * share_at_a_time(options_.halves, work.guided()),
-                      .traffic = pipeline_traffic(work, tokens(hops), tokens(back)),
-                      .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()))};
+    const StageGrid grid = options_.groups.grid(work.world_size, work.guided());
+    const auto stages = options_.partition.stages(work, grid.stages, typical_window(work, jobs, cached));
+    StrategyPlan plan{.parts = grid.by_rank(stages),
+                      .key_value_tokens = static_cast<double>(seen * work.frame_tokens) *
+                                          share_at_a_time(options_.halves, work.guided()) *
+                                          grid.share_of_keys(work.config.num_attention_heads),
+                      .traffic = pipeline_traffic(work, grid, stages, jobs),
+                      .slots = count_slots(needs, grid.stages, micro_batches(options_.halves, work.guided()))};
     for (int64_t i = 1; i < count; ++i) plan.block_starts.push_back(all[i].begin);
     return plan;
   }
@@ -99,12 +72,13 @@ class DualParal final : public Strategy {
   }
 
   void denoise(const DenoiseContext& context) override {
-    const Denoiser denoiser(context.request, context.transformer, options_.halves);
+    const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
+    const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
     const std::vector<Block> all = blocks(context.request.latent_frames);
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
-    PipelineStage stage(denoiser, context.comm, context.recorder, jobs_of(all, order, sees));
+    PipelineStage stage(denoiser, context.comm, context.recorder, grid, jobs_of(all, order, sees));
     BlockQueue queue(
         all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());
@@ -112,8 +86,10 @@ class DualParal final : public Strategy {
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
 
     const auto total = static_cast<int64_t>(order.size());
+    NullSink none;  // of other ranks that take the sampler's steps, too
+    LatentsSink& sink = context.comm.rank() == 0 ? context.sink : none;
     const PipelineStage::Apply apply = [&](int64_t position, const at::Tensor& prediction) {
-      queue.apply(order[position], prediction, context.sink);
+      queue.apply(order[position], prediction, sink);
     };
     for (int64_t position = 0; position < total; ++position) {
       const QueueEntry& entry = order[position];

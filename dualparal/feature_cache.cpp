@@ -54,7 +54,7 @@ at::Tensor FeatureCache::attend(const AttentionInput& input) {
   const KeyValue seen =
       alone ? KeyValue{input.placed_key(), input.value} : together(input, std::move(previous), std::move(next));
   return attention(query.transpose(1, 2), seen.key.transpose(1, 2), seen.value.transpose(1, 2))
-      .transpose(1, 2);  // [batch, tokens, heads, head_dim]
+      .transpose(1, 2);  // [batch, queries, heads, head_dim]
 }
 
 // Keys and values of the window between those that were kept: each is written where it is read.

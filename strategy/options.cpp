@@ -10,6 +10,7 @@ namespace dualparal {
 namespace {
 
 void check_value(const OptionSpec& spec, const std::string& value) {
+  if (!spec.text.empty()) return;
   if (!spec.choices.empty()) {
     check_usage(std::find(spec.choices.begin(), spec.choices.end(), value) != spec.choices.end(),
                 "--{}: expected {}, got '{}'", spec.name, fmt::join(spec.choices, " or "), value);
@@ -25,6 +26,12 @@ void check_value(const OptionSpec& spec, const std::string& value) {
 void OptionSet::number(std::string name, int64_t& field, std::string help, int64_t minimum) {
   add({std::move(name), std::move(help), std::to_string(field), {}, minimum},
       [&field](const std::string& value) { field = std::stol(value); });
+}
+
+void OptionSet::text(std::string name, std::string& field, std::string help, std::string form) {
+  OptionSpec spec{std::move(name), std::move(help), field, {}};
+  spec.text = std::move(form);
+  add(std::move(spec), [&field](const std::string& value) { field = value; });
 }
 
 void OptionSet::toggle(std::string name, bool& field, std::string help) {

@@ -16,8 +16,9 @@ struct OptionSpec {
   std::string name;  ///< as on the command line, without "--"
   std::string help;  ///< meaning and unit
   std::string default_value;
-  std::vector<std::string> choices;  ///< empty: a whole number of at least `minimum`
+  std::vector<std::string> choices;  ///< empty: a whole number of at least `minimum`, or `text`
   int64_t minimum = 0;
+  std::string text = {};  ///< not empty: any text, of this form; who uses it checks it
 };
 
 /// Values by option name; what was not given has its default.
@@ -28,6 +29,8 @@ class OptionSet {
  public:
   /// A whole number of at least `minimum`.
   void number(std::string name, int64_t& field, std::string help, int64_t minimum = 0);
+  /// A text, of this form ("layers|..."). Its user refuses what it cannot be.
+  void text(std::string name, std::string& field, std::string help, std::string form);
   /// "on" or "off".
   void toggle(std::string name, bool& field, std::string help);
   /// One of several words, each with its value.

@@ -5,11 +5,16 @@
 
 namespace dualparal {
 
-double Workload::weights_bytes(int64_t held_layers) const {
+double Workload::weights_bytes(const LayerRange& held) const {
   const int64_t dim = config.dim();
-  const int64_t layer = dim * (8 * dim + 2 * config.ffn_dim + 2 * config.added_kv_proj_dim);
+  const int64_t of_part[kLayerParts] = {4 * dim * dim, dim * (4 * dim + 2 * config.added_kv_proj_dim),
+                                        2 * dim * config.ffn_dim};
+  int64_t layers = 0;
+  for (int64_t layer = held.begin; layer < held.end; ++layer)
+    for (int64_t part = 0; part < kLayerParts; ++part)
+      if (held.holds(layer, part)) layers += of_part[part];
   const int64_t time_and_text = dim * (config.freq_dim + 8 * dim + config.text_dim);  // which every rank holds
-  return static_cast<double>(experts * (held_layers * layer + time_and_text) * element_bytes);
+  return static_cast<double>(experts * (layers + time_and_text) * element_bytes);
 }
 
 Workload workload(const Request& request, const TransformerConfig& config, int64_t element_bytes, int64_t world_size) {
@@ -47,10 +52,9 @@ std::vector<TransformerParts> whole_model(const Workload& work) {
 
 AnalyticCost analytic_cost(const StrategyPlan& plan, const Workload& work) {
   AnalyticCost cost;
-  int64_t most = 0;
   for (const Traffic& one : plan.traffic) cost.sent_bytes += one.bytes;
-  for (const TransformerParts& parts : plan.parts) most = std::max(most, parts.layers.size());
-  cost.weights_bytes = work.weights_bytes(most);
+  for (const TransformerParts& parts : plan.parts)
+    cost.weights_bytes = std::max(cost.weights_bytes, work.weights_bytes(parts.layers));
   cost.key_value_bytes = 2 * work.hidden_bytes(plan.key_value_tokens);
   return cost;
 }

@@ -29,14 +29,16 @@ struct Workload {
   /// Features of this and later steps are of another kind than those of earlier ones: another expert's.
   int64_t features_change_at = 0;
   bool from_image = false;  ///< frames of the video are conditioned on an image at their places
+  at::DeviceType device =
+      at::kCPU;  ///< what all ranks compute on: where the layers' parts cost the same is chosen by it
 
   bool guided() const { return batch > 1; }
   /// Hidden states of so many tokens, all guidance halves.
   double hidden_bytes(double count) const { return static_cast<double>(batch * config.dim() * element_bytes) * count; }
   /// The guided prediction of so many tokens, fp32.
   double prediction_bytes(double count) const { return 4 * static_cast<double>(patch_channels) * count; }
-  /// Weights of a rank with so many layers.
-  double weights_bytes(int64_t held_layers) const;
+  /// Weights of a rank with these layers, whole or in part.
+  double weights_bytes(const LayerRange& held) const;
 };
 
 Workload workload(const Request& request, const TransformerConfig& config, int64_t element_bytes, int64_t world_size);

@@ -78,25 +78,76 @@ std::string other_parts(const WanModel& model, const std::string& dtype) {
   return out + fmt::format("scheduler     {}, flow shift {}\n", s.class_name, s.flow_shift);
 }
 
+// "  3..7 ", and where a layer is shared: "  3..7, from 3:cross, to 7:self:0.400".
+std::string layers_text(const std::vector<TransformerParts>& stages, size_t stage) {
+  const LayerRange& layers = stages[stage].layers;
+  std::string text = fmt::format("{:>2}..{:<2}", layers.begin, layers.end - 1);
+  const auto start = [&](size_t of) { return stage_starts({{}, stages[of]}); };
+  if (layers.from != LayerCut{}) text += fmt::format(", from {}", start(stage));
+  if (layers.to != LayerCut{kLayerParts, 0}) text += fmt::format(", to {}", start(stage + 1));
+  return text;
+}
+
+// Of a block in the middle of a video, both halves of guidance.
+Workload workload_of_block(const WanModel& model, const InspectOptions& options) {
+  const auto& patch = model.transformer_config().patch_size;
+  const int64_t stride = model.vae_config().spatial_stride();
+  Workload work;
+  work.config = model.transformer_config();
+  work.batch = 2;
+  work.frame_tokens = (options.height / stride / patch[1]) * (options.width / stride / patch[2]);
+  check_usage(work.frame_tokens > 0, "--height {} --width {}: too small for a patch", options.height, options.width);
+  work.element_bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.dtype)));
+  work.device = named_device(options.device).type();
+  return work;
+}
+
+std::string split(const WanModel& model, const InspectOptions& options) {
+  const Workload work = workload_of_block(model, options);
+  const int64_t window = (options.block_frames + options.context_frames) * work.frame_tokens;
+  const TypicalWindow typical{window, window + options.context_frames * work.frame_tokens};
+  const auto stages = PartitionOption{options.partition}.stages(work, options.nproc, typical);
+  const PartCosts costs = trace_part_costs(work, typical);
+  double all = 0, most = 0;
+  for (const TransformerParts& parts : stages) {
+    all += costs.of(parts);
+    most = std::max(most, costs.of(parts));
+  }
+  const double mean = all / static_cast<double>(stages.size());
+  std::string out = fmt::format("\n{} split over {} rank(s), {}, weights in {}:\n",
+                                model.experts() == 2 ? "Both experts" : "Transformer", options.nproc,
+                                options.partition == "layers"     ? "whole layers, the slowest rank as fast as can be"
+                                : options.partition == "balanced" ? "balanced by what their parts cost"
+                                                                  : "as given",
+                                options.dtype);
+  for (size_t rank = 0; rank < stages.size(); ++rank) {
+    const auto share = shapes_only(parse_dtype(options.dtype));
+    for (int64_t expert = 0; expert < model.experts(); ++expert)
+      const Transformer part(work.config, *share, stages[rank]);
+    out += fmt::format("  rank {}: layers {:<8} {:>9.2f} M parameters {:>12}, work {:.3f} of the mean\n", rank,
+                       layers_text(stages, rank), static_cast<double>(share->parameters()) / 1e6,
+                       mib(share->held_bytes()), costs.of(stages[rank]) / mean);
+  }
+  return out + fmt::format(
+                   "  largest work {:.3f} of the mean, {:.3f} of an even part of the undivided model's; blocks of {} + "
+                   "{} latent "
+                   "frames of {} x {}, on {}\n  --partition {}\n",
+                   most / mean,
+                   most * static_cast<double>(stages.size()) / costs.of({{0, work.config.num_layers}, true, true}),
+                   options.block_frames, options.context_frames, options.height, options.width, options.device,
+                   stages.size() > 1 ? stage_starts(stages) : "layers");
+}
+
 }  // namespace
 
-std::string inspect_checkpoint(const std::filesystem::path& model_dir, int64_t nproc, const std::string& dtype) {
+std::string inspect_checkpoint(const std::filesystem::path& model_dir, const InspectOptions& options) {
   const WanModel model(model_dir, /*random_weights=*/true);
   const auto& t = model.transformer_config();
-  check_usage(nproc >= 1 && nproc <= t.num_layers, "--nproc: expected 1 to {} (the model's layers), got {}",
-              t.num_layers, nproc);
-  std::string out = fmt::format("{}\n", model_dir.string());
-  out += transformers(model, dtype) + other_parts(model, dtype);
-  out += fmt::format("\n{} split over {} rank(s), the slowest rank as fast as can be, weights in {}:\n",
-                     model.experts() == 2 ? "Both experts" : "Transformer", nproc, dtype);
-  for (int64_t rank = 0; rank < nproc; ++rank) {
-    const auto share = shapes_only(parse_dtype(dtype));
-    const TransformerParts parts = partition(t, nproc)[rank];
-    for (int64_t expert = 0; expert < model.experts(); ++expert) const Transformer part(t, *share, parts);
-    out += fmt::format("  rank {}: layers {:>2}..{:<2} {:>9.2f} M parameters {:>12}\n", rank, parts.layers.begin,
-                       parts.layers.end - 1, static_cast<double>(share->parameters()) / 1e6, mib(share->held_bytes()));
-  }
-  return out;
+  check_usage(options.nproc >= 1 && options.nproc <= 2 * t.num_layers,
+              "--nproc: expected 1 to {} (two for each of the model's layers), got {}", 2 * t.num_layers,
+              options.nproc);
+  return fmt::format("{}\n", model_dir.string()) + transformers(model, options.dtype) +
+         other_parts(model, options.dtype) + split(model, options);
 }
 
 }  // namespace dualparal

@@ -17,7 +17,9 @@ Command strategies_command(CLI::App& program) {
               fmt::print("{:<16} {}\n", entry.name, entry.description);
               for (const auto& option : entry.options)
                 fmt::print("  --{} {}  {} [{}]\n", option.name,
-                           option.choices.empty() ? "N" : fmt::format("{}", fmt::join(option.choices, "|")),
+                           !option.text.empty()     ? option.text
+                           : option.choices.empty() ? "N"
+                                                    : fmt::format("{}", fmt::join(option.choices, "|")),
                            option.help, option.default_value);
             }
             return 0;

@@ -90,7 +90,7 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
             .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
 
   const int64_t world_size = options.run.world_size;
-  const Workload work = workload_of(request, model, placement.dtype, world_size);
+  const Workload work = workload_of(options, request, model, world_size);
   const StrategyPlan plan = strategy->plan(work);
   std::vector<RankTrace> traces;
   double load_s = 0;

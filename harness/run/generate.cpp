@@ -119,7 +119,7 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
   const Request request = make_request(options, model);
   find_strategy(options.run.strategy)
       .make(options.run.strategy_options)
-      ->plan(workload_of(request, model, parse_dtype(options.model.dtype), world_size));
+      ->plan(workload_of(options, request, model, world_size));
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {

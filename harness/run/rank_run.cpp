@@ -123,8 +123,12 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
   return request;
 }
 
-Workload workload_of(const Request& request, const WanModel& model, at::ScalarType dtype, int64_t world_size) {
-  return workload(request, model.transformer_config(), static_cast<int64_t>(c10::elementSize(dtype)), world_size);
+Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model,
+                     int64_t world_size) {
+  const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
+  Workload work = workload(request, model.transformer_config(), bytes, world_size);
+  work.device = named_device(options.model.device).type();
+  return work;
 }
 
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {

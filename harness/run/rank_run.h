@@ -14,8 +14,8 @@ namespace dualparal {
 /// What is to be generated, but for the prompt.
 Request make_request(const GenerateOptions& options, const WanModel& model);
 
-/// The sizes of a run with hidden states of `dtype`, for the strategy's plan.
-Workload workload_of(const Request& request, const WanModel& model, at::ScalarType dtype, int64_t world_size);
+/// The sizes of a run, for the strategy's plan.
+Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model, int64_t world_size);
 
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
@@ -43,10 +43,5 @@ struct RankResult {
 /// Denoises this rank's part of `request`.
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
                     LatentsSink& sink);
-
-/// Throws the latents away.
-struct NullSink final : LatentsSink {
-  void push(const at::Tensor&) override {}
-};
 
 }  // namespace dualparal

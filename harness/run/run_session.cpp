@@ -40,7 +40,7 @@ void RunSession::prepare() {
   recorder_.set_phase("comparing options");
   check_agreement(group_.comm(), options_);
   request_ = make_request(options_, model_);
-  work_ = workload_of(request_, model_, placement_.dtype, group_.world_size());
+  work_ = workload_of(options_, request_, model_, group_.world_size());
   plan_ = strategy_->plan(work_);
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);

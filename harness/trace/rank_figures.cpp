@@ -89,6 +89,8 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
       const bool computes = e.kind == Kind::kCompute;
       nlohmann::json arguments{{"block", e.label.block}, {"step", e.label.step}, {"micro_batch", e.label.micro_batch}};
       if (e.label.last_layer >= e.label.first_layer) arguments["layers"] = {e.label.first_layer, e.label.last_layer};
+      if (e.label.last_layer >= e.label.first_layer && !e.label.whole_layers())
+        arguments["parts"] = {kLayerPartNames.at(e.label.first_part), kLayerPartNames.at(e.label.last_part)};
       if (!computes) arguments["peer"] = e.peer;
       if (e.bytes > 0) arguments["bytes"] = e.bytes;
       events.push_back(

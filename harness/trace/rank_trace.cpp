@@ -17,8 +17,10 @@ constexpr int kTraceSchema = 1;
 constexpr const char* kFields =
     "kind block step first_layer last_layer micro_batch begin_s end_s live_bytes "
     "| kind 0, compute: matmul_flops attention_flops convolution_flops moved_bytes operations "
-    "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final: peer channel bytes";
-constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3;
+    "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final: peer channel bytes "
+    "| where a stage begins or ends within a layer: first_part last_part (0 self-attention, 1 cross-attention, 2 "
+    "feed-forward)";
+constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3, kPartsSize = 2;
 
 fs::path rank_file(const fs::path& dir, size_t rank) { return dir / fmt::format("rank_{:05}.jsonl", rank); }
 
@@ -27,15 +29,18 @@ std::string event_line(const Event& e) {
   std::string line = fmt::format("[{},{},{},{},{},{},{:.9f},{:.9f},{},", static_cast<int>(e.kind), l.block, l.step,
                                  l.first_layer, l.last_layer, l.micro_batch, e.begin_s, e.end_s, e.live_bytes);
   if (e.kind == Kind::kCompute)
-    return line + fmt::format("{:.0f},{:.0f},{:.0f},{:.0f},{}]", e.work.matmul_flops, e.work.attention_flops,
-                              e.work.convolution_flops, e.work.moved_bytes, e.work.operations);
-  return line + fmt::format("{},{},{}]", e.peer, static_cast<int>(e.channel), e.bytes);
+    line += fmt::format("{:.0f},{:.0f},{:.0f},{:.0f},{}", e.work.matmul_flops, e.work.attention_flops,
+                        e.work.convolution_flops, e.work.moved_bytes, e.work.operations);
+  else
+    line += fmt::format("{},{},{}", e.peer, static_cast<int>(e.channel), e.bytes);
+  return line + (l.whole_layers() ? "]" : fmt::format(",{},{}]", l.first_part, l.last_part));
 }
 
 Event event_of(const Json& j) {
   check(j.is_array() && j.size() > kCommon, "expected an event: {}", kFields);
   const auto kind = j[0].get<int>();
-  check(0 <= kind && kind <= static_cast<int>(Kind::kOutput) && j.size() == (kind == 0 ? kComputeSize : kMessageSize),
+  const size_t size = kind == 0 ? kComputeSize : kMessageSize;
+  check(0 <= kind && kind <= static_cast<int>(Kind::kOutput) && (j.size() == size || j.size() == size + kPartsSize),
         "expected an event: {}", kFields);
   Event e{.kind = static_cast<Kind>(kind), .label = {j[1], j[2], j[3], j[4], j[5]}};
   e.begin_s = j[6];
@@ -47,6 +52,12 @@ Event event_of(const Json& j) {
     e.peer = j[9];
     e.channel = static_cast<Channel>(j[10].get<int>());
     e.bytes = j[11];
+  }
+  if (j.size() > size) {
+    e.label.first_part = j[size];
+    e.label.last_part = j[size + 1];
+    const auto known = [](int64_t part) { return 0 <= part && part < kLayerParts; };
+    check(known(e.label.first_part) && known(e.label.last_part), "expected an event: {}", kFields);
   }
   return e;
 }

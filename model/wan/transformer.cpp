@@ -16,6 +16,9 @@ Transformer::Transformer(const TransformerConfig& config, WeightSource& weights,
       rotary_(config.attention_head_dim, config.rope_max_seq_len) {
   check(0 <= parts.layers.begin && parts.layers.begin <= parts.layers.end && parts.layers.end <= config.num_layers,
         "layers {}..{} do not exist in a model of {} layers", parts.layers.begin, parts.layers.end, config.num_layers);
+  for (const LayerCut& cut : {parts.layers.from, parts.layers.to})
+    check(0 <= cut.part && cut.part <= kLayerParts && 0 <= cut.permille && cut.permille < 1000,
+          "a layer cannot be cut at part {}, {} thousandths", cut.part, cut.permille);
   const int64_t dim = config.dim();
   const auto& patch = config.patch_size;
   const int64_t before = weights.held_bytes();
@@ -35,7 +38,10 @@ Transformer::Transformer(const TransformerConfig& config, WeightSource& weights,
   if (config.image_dim > 0) image_.emplace(config, condition / "image_embedder");
 
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    TransformerLayer layer(config, (root / "blocks" / std::to_string(i)).only_if(parts.layers.contains(i)));
+    TransformerLayer::Held held;
+    for (int64_t part = 0; part < kLayerParts; ++part)
+      held.at(static_cast<size_t>(part)) = parts.layers.contains(i) && parts.layers.holds(i, part);
+    TransformerLayer layer(config, root / "blocks" / std::to_string(i), held);
     if (parts.layers.contains(i)) layers_.push_back(std::move(layer));
   }
   const WeightScope head = root.only_if(parts.head);
@@ -106,7 +112,8 @@ TextContext Transformer::text_context(const at::Tensor& prompt_embeds, const at:
   TextContext context;
   context.layers.resize(config_.num_layers);
   for (int64_t i = parts_.layers.begin; i < parts_.layers.end; ++i)
-    context.layers[i] = layers_[i - parts_.layers.begin].text_key_value(text, image);
+    if (parts_.layers.holds(i, kCrossAttention))
+      context.layers[i] = layers_[i - parts_.layers.begin].text_key_value(text, image);
   return context;
 }
 
@@ -126,12 +133,15 @@ at::Tensor Transformer::embed(const at::Tensor& latents) const {
 
 void Transformer::forward_layers(LayerRange range, at::Tensor& hidden, const TimeConditioning& time,
                                  const TextContext& text, const RotaryTable& rotary, SelfAttention& attention) const {
-  check(parts_.layers.begin <= range.begin && range.end <= parts_.layers.end,
-        "layers {}..{} asked for, this rank holds {}..{}", range.begin, range.end, parts_.layers.begin,
-        parts_.layers.end);
-  check(hidden.size(1) == rotary.tokens(), "{} tokens, but {} rotary positions", hidden.size(1), rotary.tokens());
+  const LayerRange& held = parts_.layers;
+  check(held.begin <= range.begin && range.end <= held.end && (range.begin > held.begin || range.from >= held.from) &&
+            (range.end < held.end || range.to <= held.to),
+        "layers {}..{} asked for, this rank holds {}..{}", range.begin, range.end, held.begin, held.end);
+  const int64_t tokens = rotary.tokens(), carried = range.carried_in(tokens);
+  check(hidden.size(1) == tokens + carried, "{} tokens, but {} rotary positions{}", hidden.size(1), tokens,
+        carried > 0 ? fmt::format(" and {} tokens that are done already", carried) : "");
   for (int64_t i = range.begin; i < range.end; ++i)
-    layers_[i - parts_.layers.begin].forward(i, hidden, time, text.layers[i], rotary, attention);
+    layers_[i - held.begin].forward(i, range.share(i, tokens), hidden, time, text.layers[i], rotary, attention);
 }
 
 at::Tensor Transformer::head(const at::Tensor& hidden, const TimeConditioning& time, const TokenGrid& grid) const {

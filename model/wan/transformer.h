@@ -36,7 +36,7 @@ struct TextContext {
   std::vector<KeyValue> layers;  ///< indexed by layer; undefined tensors for layers not held
 };
 
-/// Which parts a rank holds.
+/// Which parts of the transformer a rank holds.
 struct TransformerParts {
   LayerRange layers;
   bool embed = true;  ///< patch embedding
@@ -45,17 +45,23 @@ struct TransformerParts {
 
 class TransformerLayer {
  public:
-  TransformerLayer(const TransformerConfig& config, const WeightScope& scope);
+  using Held = std::array<bool, kLayerParts>;
+  /// held: the parts that are read; the names and shapes of the others are checked.
+  TransformerLayer(const TransformerConfig& config, const WeightScope& scope, const Held& held = {true, true, true});
 
   /// text: [batch, text tokens, dim]; image: [batch, image tokens, dim], or undefined.
   TextContext::KeyValue text_key_value(const at::Tensor& text, const at::Tensor& image) const;
-  /// hidden: [batch, tokens, dim], updated in place.
-  void forward(int64_t index, at::Tensor& hidden, const TimeConditioning& time, const TextContext::KeyValue& text,
-               const RotaryTable& rotary, SelfAttention& attention) const;
+  /// hidden: [batch, tokens, dim], updated in place; where `share` has some of self-attention's tokens only, as
+  /// Transformer::forward_layers says.
+  void forward(int64_t index, const LayerShare& share, at::Tensor& hidden, const TimeConditioning& time,
+               const TextContext::KeyValue& text, const RotaryTable& rotary, SelfAttention& attention) const;
 
  private:
   void self_attention(int64_t index, at::Tensor& hidden, const std::vector<at::Tensor>& modulation,
                       const RotaryTable& rotary, const FrameSight* sight, SelfAttention& attention) const;
+  void shared_self_attention(int64_t index, const TokenSpan& queries, at::Tensor& hidden,
+                             const std::vector<at::Tensor>& modulation, const RotaryTable& rotary,
+                             const FrameSight* sight, SelfAttention& attention) const;
   void cross_attention(at::Tensor& hidden, const TextContext::KeyValue& text) const;
   void feed_forward(at::Tensor& hidden, const std::vector<at::Tensor>& modulation) const;
 
@@ -107,7 +113,9 @@ class Transformer {
 
   /// latents: [batch, in_channels, frames, height, width] -> [batch, tokens, dim]
   at::Tensor embed(const at::Tensor& latents) const;
-  /// hidden: [batch, tokens, dim], updated in place by the layers of `range`, which must be held.
+  /// hidden: [batch, tokens, dim], updated by the layers of `range`, which must be held. Where the range begins or ends
+  /// within a self-attention, that is [batch, tokens + carried, dim]: all tokens as they go into it, and behind them
+  /// those that are through it already (LayerRange::carried_in, carried_out).
   void forward_layers(LayerRange range, at::Tensor& hidden, const TimeConditioning& time, const TextContext& text,
                       const RotaryTable& rotary, SelfAttention& attention) const;
   /// The head in two parts. hidden: [batch, any tokens, dim] -> [batch, tokens, channels of a patch], token by token.
@@ -127,7 +135,7 @@ class Transformer {
   Linear time_1_, time_2_;                // fp32
   Linear time_proj_, text_1_, text_2_;
   std::optional<ImageEmbedder> image_;
-  std::vector<TransformerLayer> layers_;  // those of parts_.layers
+  std::vector<TransformerLayer> layers_;  // those of parts_.layers, of which the first and last may hold parts only
   Linear proj_out_;
   at::Tensor scale_shift_table_;  // [1, 2, dim] fp32
 };

@@ -5,11 +5,25 @@
 #include "model/wan/transformer.h"
 
 namespace dualparal {
+namespace {
 
-TransformerLayer::TransformerLayer(const TransformerConfig& config, const WeightScope& scope)
+// What works in place on all tokens, on some of them.
+template <class Work>
+void on_tokens(at::Tensor& hidden, const TokenSpan& span, Work&& work) {
+  if (span.size() == hidden.size(1)) return work(hidden);
+  const at::Tensor place = hidden.slice(1, span.begin, span.end);
+  at::Tensor tokens = place.contiguous();
+  work(tokens);
+  if (!tokens.is_same(place)) place.copy_(tokens);
+}
+
+}  // namespace
+
+TransformerLayer::TransformerLayer(const TransformerConfig& config, const WeightScope& layer, const Held& held)
     : heads_(config.num_attention_heads), eps_(config.eps) {
   const int64_t dim = config.dim();
-  const WeightScope self = scope / "attn1", cross = scope / "attn2";
+  const WeightScope self = (layer / "attn1").only_if(held[kSelfAttention]);
+  const WeightScope cross = (layer / "attn2").only_if(held[kCrossAttention]);
   qkv_ = Linear::stacked(self, {"to_q", "to_k", "to_v"}, dim, dim);
   norm_q_ = (self / "norm_q").read("weight", {dim});
   norm_k_ = (self / "norm_k").read("weight", {dim});
@@ -28,12 +42,15 @@ TransformerLayer::TransformerLayer(const TransformerConfig& config, const Weight
       cross.source.skip(unused, {dim});
   }
   if (config.cross_attn_norm) {
-    cross_norm_weight_ = (scope / "norm2").read("weight", {dim}, at::kFloat);
-    cross_norm_bias_ = (scope / "norm2").read("bias", {dim}, at::kFloat);
+    const WeightScope norm = (layer / "norm2").only_if(held[kCrossAttention]);
+    cross_norm_weight_ = norm.read("weight", {dim}, at::kFloat);
+    cross_norm_bias_ = norm.read("bias", {dim}, at::kFloat);
   }
-  up_ = Linear(scope / "ffn.net.0.proj", dim, config.ffn_dim);
-  down_ = Linear(scope / "ffn.net.2", config.ffn_dim, dim);
-  scale_shift_table_ = scope.read("scale_shift_table", {1, 6, dim}, at::kFloat);
+  const WeightScope feed_forward = (layer / "ffn.net").only_if(held[kFeedForward]);
+  up_ = Linear(feed_forward / "0.proj", dim, config.ffn_dim);
+  down_ = Linear(feed_forward / "2", config.ffn_dim, dim);
+  scale_shift_table_ =
+      layer.only_if(held[kSelfAttention] || held[kFeedForward]).read("scale_shift_table", {1, 6, dim}, at::kFloat);
 }
 
 TextContext::KeyValue TransformerLayer::text_key_value(const at::Tensor& text, const at::Tensor& image) const {
@@ -50,19 +67,26 @@ TextContext::KeyValue TransformerLayer::text_key_value(const at::Tensor& text, c
   return out;
 }
 
-void TransformerLayer::forward(int64_t index, at::Tensor& hidden, const TimeConditioning& time,
+void TransformerLayer::forward(int64_t index, const LayerShare& share, at::Tensor& hidden, const TimeConditioning& time,
                                const TextContext::KeyValue& text, const RotaryTable& rotary,
                                SelfAttention& attention) const {
   const NvtxRange range("layer {}", index);
   // shift, scale, gate of self-attention, then of the feed-forward part: 6 x [groups, dim]
-  const auto modulation = (scale_shift_table_ + time.modulation).unbind(1);
-  self_attention(index, hidden, modulation, rotary, time.sight.get(), attention);
-  {
+  std::vector<at::Tensor> modulation;
+  if (scale_shift_table_.defined()) modulation = (scale_shift_table_ + time.modulation).unbind(1);
+  const auto& [queries, through_cross, through_feed_forward] = share;
+  if (queries.size() == rotary.tokens())
+    self_attention(index, hidden, modulation, rotary, time.sight.get(), attention);
+  else if (queries.size() > 0)
+    shared_self_attention(index, queries, hidden, modulation, rotary, time.sight.get(), attention);
+  if (through_cross.size() > 0) {
     const NvtxRange cross_range("layer {} cross-attention", index);
-    cross_attention(hidden, text);
+    on_tokens(hidden, through_cross, [&](at::Tensor& tokens) { cross_attention(tokens, text); });
   }
-  const NvtxRange feed_forward_range("layer {} feed-forward", index);
-  feed_forward(hidden, modulation);
+  if (through_feed_forward.size() > 0) {
+    const NvtxRange feed_forward_range("layer {} feed-forward", index);
+    on_tokens(hidden, through_feed_forward, [&](at::Tensor& tokens) { feed_forward(tokens, modulation); });
+  }
 }
 
 void TransformerLayer::self_attention(int64_t index, at::Tensor& hidden, const std::vector<at::Tensor>& modulation,

@@ -82,7 +82,8 @@ class Denoiser {
   int64_t batch() const { return batch_; }
   /// [1, channels, frames, h, w] -> [batch, tokens of the pass, dim]
   at::Tensor embed(const Pass& pass, const at::Tensor& latents) const;
-  /// hidden: [batch, tokens of the pass, dim], updated in place by the layers that this rank holds.
+  /// hidden: [batch, tokens of the pass, dim], updated by the layers that this rank holds
+  /// (Transformer::forward_layers).
   void layers(const Pass& pass, at::Tensor& hidden, SelfAttention& attention, int64_t micro_batch = 0) const;
   /// [batch, tokens of whole frames, dim] -> [batch, channels, frames, h, w]
   at::Tensor head(const Pass& pass, const at::Tensor& hidden) const;

@@ -14,6 +14,11 @@ class LatentsSink {
   virtual void push(const at::Tensor& latents) = 0;
 };
 
+/// Throws the latents away.
+struct NullSink final : LatentsSink {
+  void push(const at::Tensor&) override {}
+};
+
 /// Keeps everything on the CPU.
 class CollectingSink final : public LatentsSink {
  public:

@@ -22,7 +22,11 @@ class Exchange {
   /// What the messages posted from now on belong to.
   void begin(const WorkLabel& label) { label_ = label; }
   /// The same, within one layer.
-  void begin_layer(int64_t layer) { label_.first_layer = label_.last_layer = layer; }
+  void begin_layer(int64_t layer) {
+    label_.first_layer = label_.last_layer = layer;
+    label_.first_part = 0;
+    label_.last_part = kLayerParts - 1;
+  }
 
   /// A tensor on its way. take() waits for it and gives it.
   class Incoming {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stage of a pipeline of ranks: receives hidden states, runs its layers, sends them on. Stage 0 also embeds and
-// gets the predictions back; the last stage applies the head and the guidance.
+// A rank's part of one stage of a pipeline: receives hidden states, runs its layers, sends them on. The first stage
+// also embeds and gets the predictions back; the last stage applies the head and, unless the halves are in two
+// pipelines, the guidance. A stage of several ranks splits a window's tokens over them; each rank of the first stage
+// gets all predictions, so that each can take the sampler's steps.
 #pragma once
 
 #include <deque>
@@ -10,6 +12,8 @@
 
 #include "strategy/denoise/denoiser.h"
 #include "strategy/parallel/exchange.h"
+#include "strategy/parallel/group_attention.h"
+#include "strategy/parallel/stage_grid.h"
 
 namespace dualparal {
 
@@ -29,49 +33,67 @@ class PipelineStage {
   /// Hidden states that may be on their way to a stage while it computes another: double buffering.
   static constexpr size_t kDouble = 2;
   /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
-  /// under way beside the one that is computed, where jobs do not wait for each other.
-  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, std::vector<StageJob> jobs,
-                size_t ahead = kDouble);
+  /// under way beside the one that is computed, where jobs do not wait for each other. The denoiser has the halves of
+  /// this rank (StageGrid::halves_of).
+  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
+                std::vector<StageJob> jobs, size_t ahead = kDouble);
 
-  bool first() const { return rank_ == 0; }
+  bool first() const { return place_.stage == 0; }
   const std::vector<StageJob>& jobs() const { return jobs_; }
 
-  /// This rank's part of the next job. Stage 0 passes the window, [1, channels, frames, h, w]; the others nothing.
+  /// This rank's part of the next job. The first stage passes the window, [1, channels, frames, h, w]; the others
+  /// nothing.
   /// `attention`: the policy for a micro-batch.
   void run(const at::Tensor& window, const std::function<SelfAttention&(int64_t micro_batch)>& attention);
 
   /// What to do with the prediction of jobs()[job], [1, channels, kept frames, h, w] fp32.
   using Apply = std::function<void(int64_t job, const at::Tensor& prediction)>;
-  /// Stage 0: waits for the predictions of all jobs up to `job` that were not yet applied, and applies them in order.
-  /// Nothing on the other stages.
+  /// First stage: waits for the predictions of all jobs up to `job` that were not yet applied, and applies them in
+  /// order. Nothing on the other stages.
   void apply_until(int64_t job, const Apply& apply);
 
   /// Waits until everything sent has left.
   void finish() { exchange_.finish_sends(); }
 
  private:
+  // A window's positions, of this rank's tokens and of all.
+  struct Places {
+    Pass own;
+    RotaryTable all;
+  };
+
+  bool last() const { return place_.stage + 1 == grid_.stages; }
+  Range own_tokens(const StageJob& job) const;
+  Range kept_tokens(const StageJob& job, int64_t index) const;
+  const Places& places(const StageJob& job);
   Pass pass(const StageJob& job);
   WorkLabel label(const StageJob& job, int64_t micro_batch) const;
   void post_receives(size_t count);
   at::Tensor receive_hidden();
+  at::Tensor predict(const StageJob& job, const Pass& told, const at::Tensor& hidden) const;
   void deliver(const StageJob& job, const at::Tensor& prediction);
   void expect_prediction(const StageJob& job);
-  at::Tensor take_prediction();
+  std::vector<at::Tensor> take_pieces();
+  at::Tensor put_together(const StageJob& job, const std::vector<at::Tensor>& pieces);
 
   const Denoiser& denoiser_;
-  Exchange exchange_;
+  StageGrid grid_;
+  int64_t rank_;
+  StageGrid::Place place_;
+  Exchange exchange_, within_;  // with other stages; within this one
+  std::optional<GroupAttention> group_;
   Recorder& recorder_;
   std::vector<StageJob> jobs_;
   size_t ahead_;
-  int64_t rank_, last_;
 
-  std::map<int64_t, NoiseLevel> time_;                   // by step
-  std::map<std::pair<int64_t, int64_t>, Pass> windows_;  // by first position and number of frames
+  std::map<int64_t, NoiseLevel> time_;                     // by step
+  std::map<std::pair<int64_t, int64_t>, Places> windows_;  // by first position and number of frames
 
   size_t next_ = 0;     // job that run() takes
   size_t applied_ = 0;  // jobs whose predictions were applied
   size_t posted_ = 0;   // receives of hidden states posted, in micro-batches
-  std::deque<Exchange::Incoming> hidden_, predictions_;
+  std::deque<Exchange::Incoming> hidden_;
+  std::deque<std::vector<Exchange::Incoming>> predictions_;  // of a job: by half, then by rank of the last stage
 };
 
 }  // namespace dualparal

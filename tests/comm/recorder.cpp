@@ -54,6 +54,14 @@ BOOST_AUTO_TEST_CASE(a_label_names_frames_and_steps_where_there_are_no_blocks) {
   BOOST_TEST(label.text() == "frames 4, step 9");
 }
 
+BOOST_AUTO_TEST_CASE(work_that_begins_or_ends_within_a_layer_says_so) {
+  WorkLabel label{.block = 2, .step = 30, .first_layer = 3, .last_layer = 7};
+  label.first_part = kCrossAttention;
+  BOOST_TEST(label.text() == "block 2, step 30, layers 3..7 (from cross-attention of 3 to feed-forward of 7)");
+  label.last_part = kSelfAttention;
+  BOOST_TEST(label.text() == "block 2, step 30, layers 3..7 (from cross-attention of 3 to self-attention of 7)");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

@@ -32,6 +32,25 @@ BOOST_DATA_TEST_CASE(same_latents_on_any_number_of_ranks, data::make(kVariants) 
   BOOST_TEST(identical(split, alone));
 }
 
+// Stages that begin within layers: every kind of cache, and two experts.
+BOOST_DATA_TEST_CASE(stages_within_layers_change_rounding_alone,
+                     data::make(kVariants) * data::make({"balanced", "2:self:0.35,2:ffn,6:cross:0.5"}), variant,
+                     partition) {
+  auto options = options_of(variant);
+  const Request request = ranks_request(variant.frames);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options, request, 1, kConfig);
+  options["partition"] = partition;
+  BOOST_TEST(relative_error(denoise_on_ranks(dualparal_strategy(), options, request, 4, kConfig), alone) < 1e-5);
+}
+
+BOOST_DATA_TEST_CASE(two_experts_on_stages_within_layers, data::make(kExpertVariants), variant) {
+  auto options = options_of(variant, "2");
+  const Request request = experts_request(variant.frames);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options, request, 1, kConfig);
+  options["partition"] = "2:self:0.35,6:cross:0.5";
+  BOOST_TEST(relative_error(denoise_on_ranks(dualparal_strategy(), options, request, 3, kConfig), alone) < 1e-5);
+}
+
 BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
   const Request request = ranks_request(variant.frames);
   const auto entry = dualparal_strategy();

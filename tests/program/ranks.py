@@ -35,13 +35,13 @@ def wait_until(condition):
     return result
 
 
-def start(*arguments, **kwargs):
-    """The launcher of three ranks, and their process ids by rank."""
+def start(*arguments, nproc=3, **kwargs):
+    """The launcher of the ranks, and their process ids by rank."""
     kwargs = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True, **kwargs}
-    child = subprocess.Popen([PROGRAM, *map(str, arguments), "--nproc", "3"], **kwargs)
-    assert wait_until(lambda: len(ranks_of(child.pid)) == 3 or child.poll() is not None)
+    child = subprocess.Popen([PROGRAM, *map(str, arguments), "--nproc", str(nproc)], **kwargs)
+    assert wait_until(lambda: len(ranks_of(child.pid)) == nproc or child.poll() is not None)
     ranks = ranks_of(child.pid)
-    assert len(ranks) == 3, child.communicate(timeout=PATIENCE)
+    assert len(ranks) == nproc, child.communicate(timeout=PATIENCE)
     return child, ranks
 
 

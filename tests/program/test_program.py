@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -257,3 +258,17 @@ def test_published_sizes_from_their_configurations(size, dim, layers, ffn):
     parameters = layers * layer + time + text + linear(64, dim) + linear(dim, 64) + 2 * dim
     assert f"{parameters / 1e6:.2f} M parameters" in result.stdout
     assert result.stdout.count("  rank ") == 8
+
+
+def test_balanced_stages_have_the_same_work():
+    def largest(*flags):
+        result = run("inspect", ROOT / "configs/models/wan2.1-t2v-1.3b", "--nproc", 8, *flags)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("  rank ") == 8
+        return float(re.search(r"largest work (\S+) of the mean", result.stdout).group(1)), result.stdout
+
+    assert largest()[0] > 1.06
+    even, text = largest("--partition", "balanced")
+    assert even < 1.02
+    starts = re.search(r"--partition (\S+)$", text, re.M).group(1)
+    assert largest("--partition", starts)[0] == pytest.approx(even, abs=1e-3)

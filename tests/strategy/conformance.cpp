@@ -71,6 +71,43 @@ BOOST_DATA_TEST_CASE(ranks_send_what_the_plan_says, data::make(names()) * data::
   BOOST_TEST(static_cast<double>(sent) == cost.sent_bytes, boost::test_tools::tolerance(0.01));
 }
 
+// Stages that begin within layers, by whatever share of a part's tokens: the latents are those of one rank, and the
+// bytes those of the plan.
+BOOST_DATA_TEST_CASE(stages_within_layers_change_nothing,
+                     data::make({"naive_pipeline", "pipefusion", "dualparal"}) *
+                         data::make({"balanced", "1:self:0.4,1:self:0.8", "1:cross,3:ffn", "2:ffn:0.3,4:self:0.01"}),
+                     name, partition) {
+  const auto entry = entry_of(name);
+  OptionValues options{{"partition", partition}};
+  if (entry.name == "dualparal") options.insert({{"block-frames", "3"}, {"context-frames", "2"}});
+  OptionValues whole = options;
+  whole["partition"] = "layers";
+  const at::Tensor alone = denoise_on_ranks(entry, whole, request(), 1, kConfig);
+  int64_t sent = 0;
+  const at::Tensor split = denoise_on_ranks(entry, options, request(), 3, kConfig, at::kFloat, 0, &sent);
+  BOOST_TEST(relative_error(split, alone) < 1e-5);
+  BOOST_TEST(static_cast<double>(sent) == cost_of(entry, options, request(), 3, kConfig).sent_bytes);
+}
+
+BOOST_DATA_TEST_CASE(more_stages_than_layers, data::make({"naive_pipeline", "dualparal"}), name) {
+  const auto entry = entry_of(name);
+  const at::Tensor alone = denoise_on_ranks(entry, {}, request(), 1, with_layers(3));
+  const at::Tensor split = denoise_on_ranks(entry, {{"partition", "balanced"}}, request(), 6, with_layers(3));
+  BOOST_TEST(relative_error(split, alone) < 1e-5);
+  expect_error<UsageError>({"3 layers", "6 ranks", "--partition balanced"},
+                           [&] { plan_of(entry, {}, request(), 6, with_layers(3)); });
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_self_attention_can_be_sparse) {
+  Request sparse = request();
+  sparse.sparse_attention = Lvsa{.window = 1, .global_every = 5};
+  const auto entry = entry_of("naive_pipeline");
+  const at::Tensor alone = denoise_on_ranks(entry, {}, sparse, 1, kConfig);
+  BOOST_TEST(relative_error(denoise_on_ranks(entry, {}, request(), 1, kConfig), alone) > 1e-3);
+  BOOST_TEST(relative_error(denoise_on_ranks(entry, {{"partition", "1:self:0.3,3:self:0.5"}}, sparse, 3, kConfig),
+                            alone) < 1e-5);
+}
+
 BOOST_DATA_TEST_CASE(exact_strategies_give_what_single_gives, data::make(names()) * data::make({1, 3}), name, ranks) {
   if (!entry_of(name).exact || (name == "single" && ranks > 1)) return;
   const at::Tensor expected = denoise_on_ranks(entry_of("single"), {}, request(), 1, kConfig);

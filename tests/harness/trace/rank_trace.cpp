@@ -105,6 +105,24 @@ BOOST_AUTO_TEST_CASE(files_hold_everything_and_say_what_is_wrong_with_them) {
   expect_error({"run.json"}, [&] { read_traces(folder / "t"); });
 }
 
+BOOST_AUTO_TEST_CASE(parts_of_layers_are_kept) {
+  RankTrace trace;
+  Event compute, whole{.kind = Event::Kind::kSend, .peer = 1};
+  compute.label = {.block = 1, .step = 2, .first_layer = 3, .last_layer = 7};
+  compute.label.first_part = kFeedForward;
+  compute.label.last_part = kCrossAttention;
+  trace.events = {compute, whole};
+  const RankTrace read = RankTrace::from_text(trace.to_text());
+  BOOST_TEST(read.events.at(0).label.first_part == kFeedForward);
+  BOOST_TEST(read.events.at(0).label.last_part == kCrossAttention);
+  BOOST_TEST(read.events.at(1).label.whole_layers());
+  const std::string text = trace.to_text();
+  const auto parts = text.find(",2,1]");  // at the end of the first event
+  BOOST_REQUIRE(parts != std::string::npos);
+  expect_error<Error>({"expected an event"},
+                      [&] { RankTrace::from_text(std::string(text).replace(parts, 5, ",2,3]")); });
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

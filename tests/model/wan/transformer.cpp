@@ -47,6 +47,34 @@ BOOST_AUTO_TEST_CASE(layers_run_apart_as_they_run_together) {
   }
 }
 
+// Between any two parts, and within each: the second stage goes on where the first left off, with the weights of its
+// parts alone.
+BOOST_DATA_TEST_CASE(layers_run_apart_at_any_part,
+                     boost::unit_test::data::make({0, 1, 2}) * boost::unit_test::data::make({0, 1, 400, 999}), part,
+                     permille) {
+  const Inputs in;
+  const auto whole = load({0, 5}, true, true);
+  const auto expected = predict({whole.get()}, in, at::full({1}, 300.0));
+  const LayerPosition begin, cut{2, {part, permille}}, end{5, {}};
+  const auto first = load(LayerRange::between(begin, cut), true, false);
+  const auto second = load(LayerRange::between(cut, end), false, true);
+  BOOST_TEST(relative_error(predict({first.get(), second.get()}, in, at::full({1}, 300.0)), expected) < 1e-5);
+  const LayerPosition later{2, {part, permille + (permille < 999 ? 500 : 0)}};
+  if (later.cut.permille < 1000 && cut < later) {  // a stage that has only some tokens of one part
+    const auto middle = load(LayerRange::between(cut, later), false, false);
+    const auto last = load(LayerRange::between(later, end), false, true);
+    BOOST_TEST(relative_error(predict({first.get(), middle.get(), last.get()}, in, at::full({1}, 300.0)), expected) <
+               1e-5);
+  }
+  const int64_t both = first->weights_bytes() + second->weights_bytes(),
+                shared = load({0, 0}, false, false)->weights_bytes();
+  // A part that both have is held twice, one that neither shares once.
+  if (permille == 0)
+    BOOST_TEST(std::abs(both - shared - whole->weights_bytes()) <= 6 * 60 * 4);  // a layer's table of shifts and scales
+  else
+    BOOST_TEST(both - shared > whole->weights_bytes());
+}
+
 BOOST_AUTO_TEST_CASE(every_input_matters) {
   const auto model = load({0, 5}, true, true);
   const Inputs in;

@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(models_and_requests_must_agree) {
 BOOST_AUTO_TEST_CASE(weights_and_steps_are_counted) {
   const Request one = ranks_request(kFrames, 6), both = experts_request(kFrames, 6);
   const Workload alone = workload(one, kConfig, 4, 1), two = workload(both, kConfig, 4, 1);
-  BOOST_TEST(two.weights_bytes(2) == 2 * alone.weights_bytes(2));
+  BOOST_TEST(two.weights_bytes({0, 2}) == 2 * alone.weights_bytes({0, 2}));
   BOOST_TEST(alone.features_change_at == 6);
   BOOST_TEST(two.features_change_at == 3);
 }

@@ -1,9 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "strategy/parallel/partition.h"
 
-#include "tests/model/tiny.h"
+#include "strategy/parallel/part_costs.h"
+#include "tests/ranks.h"
 
 namespace dualparal::testing {
+namespace {
+
+// Every part of every layer once, all tokens of it, in order; embedding first and head last.
+void check_complete(const std::vector<TransformerParts>& stages, int64_t layers) {
+  LayerPosition next;
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    const TransformerParts& parts = stages[stage];
+    BOOST_TEST((parts.layers.begin == next.layer && parts.layers.from == next.cut));
+    next = parts.layers.to == LayerCut{kLayerParts, 0} ? LayerPosition{parts.layers.end, {}}
+                                                       : LayerPosition{parts.layers.end - 1, parts.layers.to};
+    BOOST_TEST(parts.embed == (stage == 0));
+    BOOST_TEST(parts.head == (stage + 1 == stages.size()));
+  }
+  BOOST_TEST((next == LayerPosition{layers, {}}));
+  for (const int64_t tokens : {1, 7, 1560})
+    for (int64_t layer = 0; layer < layers; ++layer)
+      for (int64_t part = 0; part < kLayerParts; ++part) {
+        int64_t done = 0;
+        for (const TransformerParts& parts : stages) {
+          if (!parts.layers.contains(layer)) continue;
+          const TokenSpan share = parts.layers.share(layer, tokens)[part];
+          if (share.size() <= 0) continue;
+          BOOST_TEST(share.begin == done);
+          BOOST_TEST(parts.layers.holds(layer, part));
+          done = share.end;
+        }
+        BOOST_TEST(done == tokens);
+      }
+}
+
+double largest_to_mean(const std::vector<TransformerParts>& stages, const PartCosts& costs) {
+  double most = 0, all = 0;
+  for (const TransformerParts& parts : stages) {
+    most = std::max(most, costs.of(parts));
+    all += costs.of(parts);
+  }
+  return most * static_cast<double>(stages.size()) / all;
+}
+
+// Wan2.1-1.3B, blocks of 8 frames with 4 of context on either side, 480 x 832.
+Workload wan_1_3b() {
+  Workload work;
+  work.config.num_attention_heads = 12;
+  work.config.attention_head_dim = 128;
+  work.config.ffn_dim = 8960;
+  work.config.freq_dim = 256;
+  work.config.in_channels = work.config.out_channels = 16;
+  work.config.text_dim = 4096;
+  work.config.num_layers = 30;
+  work.batch = 2;
+  work.frame_tokens = 1560;
+  work.element_bytes = 2;
+  work.device = at::kCUDA;
+  return work;
+}
+const TypicalWindow kWindow{12 * 1560, 16 * 1560};
+
+}  // namespace
 
 BOOST_AUTO_TEST_SUITE(partition_of_layers)
 
@@ -29,6 +88,76 @@ BOOST_DATA_TEST_CASE(every_layer_once_and_as_even_as_can_be,
     BOOST_TEST(parts.front().layers.size() == layers / ranks);
     BOOST_TEST(parts.back().layers.size() == layers / ranks);
   }
+}
+
+BOOST_DATA_TEST_CASE(balanced_stages_hold_all_parts_once,
+                     data::make({1, 2, 5, 8, 30}) * data::make({1, 2, 3, 4, 8, 10, 16, 60}), layers, stages) {
+  auto config = tiny_transformer();
+  config.num_layers = layers;
+  const PartCosts costs{{70, 6, 24}, 4, 3, 3};
+  if (stages > 2 * layers)
+    return expect_error<UsageError>({"half a layer"}, [&] { balanced_partition(config, stages, costs); });
+  const auto parts = balanced_partition(config, stages, costs);
+  BOOST_TEST(static_cast<int64_t>(parts.size()) == stages);
+  check_complete(parts, layers);
+  for (const TransformerParts& stage : parts) BOOST_TEST(costs.of(stage) > 0);
+  BOOST_TEST(largest_to_mean(parts, costs) < 1.03);
+}
+
+// What whole layers cannot do: 30 layers over 8 ranks are 4, 4, ..., 3.
+BOOST_AUTO_TEST_CASE(thirty_layers_over_eight_ranks_are_balanced) {
+  const Workload work = wan_1_3b();
+  const PartCosts costs = trace_part_costs(work, kWindow);
+  BOOST_TEST(largest_to_mean(partition(work.config, 8), costs) > 1.06);
+  const auto balanced = balanced_partition(work.config, 8, costs);
+  BOOST_TEST(largest_to_mean(balanced, costs) < 1.02);
+  double all = 0;
+  for (const TransformerParts& parts : balanced) all += costs.of(parts);
+  // Keys and values that two stages make are little.
+  BOOST_TEST(all < 1.03 * (30 * costs.layer() + costs.embed + costs.head));
+}
+
+// Worked out by hand: products and attention of all tokens, both halves.
+BOOST_AUTO_TEST_CASE(traced_costs_hold_the_operations_that_are_known) {
+  const Workload work = wan_1_3b();
+  const PartCosts costs = trace_part_costs(work, kWindow);
+  const double tokens = 2.0 * static_cast<double>(kWindow.tokens), dim = 1536;
+  const double known[] = {tokens * (8 * dim * dim + 4 * dim * static_cast<double>(kWindow.seen)),
+                          tokens * (4 * dim * dim + 4 * dim * 512), tokens * 4 * dim * 8960};
+  for (int64_t part = 0; part < kLayerParts; ++part) {
+    BOOST_TEST(costs.parts[part] > known[part]);  // what moves comes on top
+    BOOST_TEST(costs.parts[part] < (part == kCrossAttention ? 3 : 1.5) * known[part]);
+  }
+  BOOST_TEST(costs.key_value > tokens * 4 * dim * dim);
+  BOOST_TEST(costs.key_value < 0.3 * costs.parts[0]);
+}
+
+BOOST_AUTO_TEST_CASE(stages_begin_where_they_are_told_to) {
+  auto config = tiny_transformer();
+  config.num_layers = 8;
+  const char* starts = "2,3:cross,5:ffn:0.250,7:self:0.500";
+  const auto parts = given_partition(config, 5, starts);
+  check_complete(parts, 8);
+  BOOST_TEST(stage_starts(parts) == starts);
+  BOOST_TEST(stage_starts(partition(config, 3)) == "3,6");
+  BOOST_TEST(parts[1].layers.holds(3, kSelfAttention));
+  BOOST_TEST(!parts[1].layers.holds(3, kCrossAttention));
+  BOOST_TEST(parts[2].layers.share(5, 1000)[kFeedForward].end == 250);
+  BOOST_TEST(parts[4].layers.carried_in(100) == 50);
+  BOOST_TEST(parts[3].layers.carried_out(100) == 50);
+  const auto refuse = [&](const char* text, const std::vector<std::string>& words) {
+    expect_error<UsageError>(words, [&] { given_partition(config, 3, text); });
+  };
+  refuse("2", {"--partition", "1 place", "expected 2"});
+  refuse("4,4", {"'4'", "not behind"});
+  refuse("3:cross,3", {"'3'", "not behind"});
+  refuse("0,3", {"'0'", "not behind"});
+  refuse("3,8", {"'8'", "last layer"});
+  refuse("3,x", {"'x'"});
+  refuse("3,4:mlp", {"'4:mlp'", "self, cross, ffn"});
+  refuse("3,4:ffn:1", {"'4:ffn:1'", "share"});
+  refuse("3,4:ffn:nan", {"'4:ffn:nan'", "share"});
+  refuse("even", {"'even'"});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -14,7 +14,8 @@ fs::path data_dir() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   for (fs::path folder = program.parent_path(); !error && folder.has_relative_path(); folder = folder.parent_path())
-    if (fs::is_directory(folder / "configs") && fs::is_directory(folder / "models")) return folder;
+    for (const fs::path& data : {folder, folder / "share" / "dualparal"})
+      if (fs::is_directory(data / "configs") && fs::is_directory(data / "models")) return data;
   return DUALPARAL_SOURCE_DIR;
 }
 

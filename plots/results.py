@@ -1,67 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result lines, read and checked, and the figures in them. How they are grouped for drawing: panels.py."""
+"""The figures in result lines. They are read by the Python module (python/dualparal/results.py); how they are grouped for
+drawing: panels.py."""
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-SCHEMAS = (1, 2)  # lines of 1 lack some fields
-KINDS = ("measured", "emulated", "traced", "simulated")
-STATUSES = ("ok", "failed", "skipped")
-REQUIRED = ("kind", "strategy", "status")
-
-
-class ResultsError(ValueError):
-    """A line that is no result line; says which and why."""
-
-
-def find_files(paths: list[Path]) -> list[Path]:
-    """Files as they are; in folders, every results.jsonl below."""
-    found = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(path.rglob("results.jsonl"))
-            if not inside:
-                raise ResultsError(f"{path}: no results.jsonl in this folder")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ResultsError(f"{path}: no such file or folder")
-    return list(dict.fromkeys(found))
-
-
-def check_line(line: object, where: str) -> dict:
-    if not isinstance(line, dict) or line.get("schema") not in SCHEMAS:
-        got = line.get("schema", "none") if isinstance(line, dict) else type(line).__name__
-        raise ResultsError(f"{where}: expected a result line of schema 1 or 2, got {got}")
-    missing = [name for name in REQUIRED if line.get(name) is None]
-    if missing:
-        raise ResultsError(f"{where}: a result line without {', '.join(missing)}")
-    for name, allowed in (("kind", KINDS), ("status", STATUSES)):
-        if line[name] not in allowed:
-            raise ResultsError(f"{where}: {name} is {line[name]!r}, not one of {', '.join(allowed)}")
-    return line
-
-
-def read_results(paths: list[Path]) -> list[dict]:
-    """All lines. A last line that was cut off while it was written is left out, and one in between that is not JSON (a disk
-    was full, then went on) with a warning."""
-    lines = []
-    for path in find_files(paths):
-        text = path.read_text(encoding="utf-8")
-        rows = text.split("\n")
-        for number, row in enumerate(rows[:-1], 1):  # after the last newline: nothing, or an unfinished line
-            if not row.strip() or row.startswith("#"):
-                continue
-            try:
-                parsed = json.loads(row)
-            except json.JSONDecodeError as error:
-                print(f"warning: {path}:{number}: left out, not JSON: {error}", file=sys.stderr)
-                continue
-            lines.append({**check_line(parsed, f"{path}:{number}"), "folder": str(path.parent)})
-    return lines
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+from dualparal.results import ResultsError  # noqa: E402, F401
+from dualparal.results import read_lines as read_results  # noqa: E402, F401
 
 
 def cluster_of(line: dict) -> str | None:

@@ -28,6 +28,9 @@ Command simulate_command(CLI::App& program);
 Command calibrate_command(CLI::App& program);
 Command inspect_command(CLI::App& program);
 Command strategies_command(CLI::App& program);
+Command doctor_command(CLI::App& program);
+/// Of all commands that `program` has when it runs.
+Command completion_command(CLI::App& program);
 
 /// "error: message" on standard error; returns `code`.
 int report_error(const std::string& message, int code);

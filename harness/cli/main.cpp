@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "harness/cli/command.h"
+#include "harness/cli/first_steps.h"
 #include "harness/cli/standard_streams.h"
 #include "harness/cli/usage_error.h"
 
@@ -25,7 +26,13 @@ int run(int argc, char** argv) {
       calibrate_command(app),
       inspect_command(app),
       strategies_command(app),
+      doctor_command(app),
+      completion_command(app),
   };
+  if (argc == 1) {
+    fmt::print("{}", first_steps(app));
+    return 0;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -140,6 +140,10 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
 void add_flags(const FlagGroup& in, VideoOptions& o) {
   in.option("--prompt", o.prompt, "what to show");
   in.option("--negative-prompt", o.negative_prompt, "what to avoid [empty]");
+  in.option(
+      "--prompt-list", o.prompt_list,
+      "file with a prompt a line: a video and a result line each, the model loaded once; their numbers go into the "
+      "names of files (out-1.mp4)");
   in.option("--prompt-embeds", o.prompt_embeds,
             "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
   in.option("--image", o.image, "PNG or JPEG file, the video's first frame (models that make videos from an image)");

@@ -51,9 +51,11 @@ struct RunOptions {
 // own values.
 struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
-  std::string prompt_embeds;                ///< safetensors file, instead of the prompts
-  std::string image = {}, last_image = {};  ///< PNG or JPEG, for models that make videos from an image
-  std::string image_embeds = {};            ///< safetensors file, instead of the images
+  std::string prompt_list = {};                  ///< file with a prompt a line, a video each
+  std::vector<std::string> listed_prompts = {};  ///< resolved: those of prompt_list
+  std::string prompt_embeds;                     ///< safetensors file, instead of the prompts
+  std::string image = {}, last_image = {};       ///< PNG or JPEG, for models that make videos from an image
+  std::string image_embeds = {};                 ///< safetensors file, instead of the images
   std::optional<int64_t> frames, height, width, fps;
   int64_t model_frames = 0;  ///< of the videos that the model was made for
 };

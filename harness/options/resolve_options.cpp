@@ -9,6 +9,7 @@
 #include "base/errors.h"
 #include "comm/nccl_communicator.h"
 #include "harness/options/output_options.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/ops/kernels.h"
@@ -104,6 +105,7 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
 }  // namespace
 
 WanModel resolve_generate_options(GenerateOptions& o) {
+  resolve_prompt_list(o);
   if (o.model.dir.empty()) o.model.dir = (data_dir() / "models" / "moving-shapes").string();
   o.model.dir = project_path(o.model.dir).string();
   std::vector<LoraSpec> loras;

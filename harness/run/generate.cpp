@@ -15,6 +15,7 @@
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "comm/rendezvous.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
@@ -82,9 +83,9 @@ bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>
   return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
 }
 
-// This process as one of the ranks. The result line on rank 0, none on the others.
-std::optional<ResultLine> run_as_rank(const GenerateOptions& options, const WanModel& model,
-                                      const std::optional<RankEnvironment>& environment) {
+// This process as one of the ranks: one run, or one for every prompt of a list. Rank 0 says what came of each.
+void run_as_rank(const GenerateOptions& options, const WanModel& model,
+                 const std::optional<RankEnvironment>& environment) {
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.run.backend == "nccl") load_nccl_module();
@@ -96,7 +97,12 @@ std::optional<ResultLine> run_as_rank(const GenerateOptions& options, const WanM
   Recorder recorder(device);
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
   try {
-    return RunSession(options, model, recorder, group, device).run();
+    KeptModel kept;
+    for (const GenerateOptions& one : runs_of(options)) {
+      const auto line =
+          RunSession(one, model, recorder, group, device, options.video.listed_prompts.empty() ? nullptr : &kept).run();
+      if (line && !one.run.quiet) print_summary(one, *line);
+    }
   } catch (const std::exception& error) {
     // Other ranks may be in the middle of a message: no destructor may wait for them.
     if (group.world_size() > 1) group.end(group.explain(error));
@@ -130,25 +136,27 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   check_possible(options, model, world_size);
-  make_traces_folder(options.output.traces);
+  for (const GenerateOptions& one : runs_of(options)) make_traces_folder(one.output.traces);
   if (speaks(options, environment))
-    for (const auto& text : notices(given, options, model)) fmt::print(stderr, "# {}\n", text);
+    for (const GenerateOptions& one : runs_of(options))
+      for (const auto& text : notices(given, one, model)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
     try {
       return launch_ranks(arguments, world_size);
     } catch (...) {
       // A rank that was killed could not remove what it had begun.
-      for (const auto& path : {options.output.video, options.output.save_latents})
-        if (!path.empty()) remove_abandoned_beside(path);
+      for (const GenerateOptions& one : runs_of(options))
+        for (const auto& path : {one.output.video, one.output.save_latents})
+          if (!path.empty()) remove_abandoned_beside(path);
       throw;
     }
   }
   std::optional<OnInterrupt> interrupt;
   if (world_size == 1 || !runs) interrupt.emplace([&options] { return what_is_kept(options); });
-  const std::optional<ResultLine> line = runs ? run_as_rank(options, model, environment) : emulate(options, model);
-  if (!line) return;
-  if (!options.run.quiet) print_summary(options, *line);
+  if (runs) return run_as_rank(options, model, environment);
+  const std::optional<ResultLine> line = emulate(options, model);
+  if (line && !options.run.quiet) print_summary(options, *line);
 }
 
 }  // namespace dualparal

@@ -23,7 +23,7 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
   const OutputOptions& out = resolved.output;
   if (given.video.prompt && given.video.prompt->empty())
     texts.push_back("--prompt is empty: the video shows whatever the model makes of nothing");
-  else if (!given.video.prompt && resolved.video.prompt)
+  else if (!given.video.prompt && given.video.prompt_list.empty() && resolved.video.prompt)
     texts.push_back(fmt::format("no --prompt: the model's own, \"{}\"", *resolved.video.prompt));
   if (given.output.video.empty() && !out.video.empty())
     texts.push_back(fmt::format("no output was asked for: the video goes to {} (--no-decode: none)", out.video));
@@ -44,6 +44,8 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
 }
 
 std::string what_is_kept(const GenerateOptions& resolved) {
+  if (!resolved.video.listed_prompts.empty())
+    return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
   if (resolved.output.save_latents.empty()) return "nothing of this run is kept; run it again from its start";
   return fmt::format("latents that were final lie in {}.partial/, nothing else is kept; a run cannot be continued",
                      resolved.output.save_latents);

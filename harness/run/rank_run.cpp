@@ -163,8 +163,10 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   RankResult result;
   recorder.set_phase("loading weights");
   const Stopwatch load;
-  std::vector<std::unique_ptr<Transformer>> loaded;
-  for (int64_t expert = 0; expert < run.model.experts(); ++expert)
+  std::vector<std::unique_ptr<Transformer>> own;
+  auto& loaded = run.kept ? *run.kept : own;
+  const bool first = loaded.empty();
+  for (int64_t expert = 0; first && expert < run.model.experts(); ++expert)
     loaded.push_back(run.model.load_transformer(run.placement, run.plan.parts.at(comm.rank()), expert));
   const Experts experts = loaded.size() == 1 ? Experts(*loaded[0]) : Experts(*loaded[0], *loaded[1]);
   synchronize(device);
@@ -182,11 +184,12 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   };
   // First without the others: a receive of NCCL's that waits on the GPU would hold up the loading of a kernel, or the
   // allocator, which the rank needs to send what the others wait for.
-  if (*run.options.run.warmup_steps > 0 && run.options.run.backend == "nccl" && comm.world_size() > 1)
+  const bool warms_up = first && *run.options.run.warmup_steps > 0;
+  if (warms_up && run.options.run.backend == "nccl" && comm.world_size() > 1)
     warm_up(*emulated_communicator(comm.rank(), comm.world_size()));
   recorder.set_phase("connecting to other ranks");
   comm.connect(run.plan.links());
-  if (*run.options.run.warmup_steps > 0) warm_up(comm);
+  if (warms_up) warm_up(comm);
 
   std::optional<WorkMeter> meter;
   if (run.count_work) meter.emplace();

@@ -32,6 +32,9 @@ struct RankRun {
   bool count_work = false;  ///< events carry what was computed, and the memory allocated
   bool shows_progress = false;
   std::string title;  ///< of the progress line
+  /// Where the transformers stay from one prompt to the next; null: they are freed when all is denoised. Those that are
+  /// there are used, warm.
+  std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
 };
 
 struct RankResult {

@@ -20,13 +20,14 @@
 namespace dualparal {
 
 RunSession::RunSession(const GenerateOptions& options, const WanModel& model, Recorder& recorder, RankGroup& group,
-                       const at::Device& device)
+                       const at::Device& device, KeptModel* kept)
     : options_(options),
       recorder_(recorder),
       group_(group),
       device_(device),
       placement_{device, parse_dtype(options.model.dtype)},
       model_(model),
+      kept_(kept),
       strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
 
 std::optional<ResultLine> RunSession::run() {
@@ -76,19 +77,35 @@ void RunSession::open_sink() {
   sink_ = std::make_unique<VideoSink>(sink_options, load_vae_, quality_.get());
 }
 
+// On rank 0; of a list, all prompts are encoded with the first.
+PromptEmbeds RunSession::encode_prompt() {
+  if (!options_.video.prompt_embeds.empty()) return read_prompt_embeds(options_, model_.transformer_config().text_dim);
+  if (!kept_) return model_.encode_prompts(*options_.video.prompt, *options_.video.negative_prompt, placement_);
+  if (kept_->embeds.empty()) {
+    const auto& prompts = options_.video.listed_prompts;
+    const auto embeds = model_.encode_prompts(prompts, *options_.video.negative_prompt, placement_);
+    for (size_t i = 0; i < prompts.size(); ++i)  // not in the device's memory: they may be many
+      kept_->embeds[prompts[i]] = {embeds[i].prompt.cpu(), embeds[i].negative.cpu()};
+  }
+  return kept_->embeds.at(*options_.video.prompt);
+}
+
 void RunSession::condition() {
   recorder_.set_phase("encoding the prompt");
   synchronize(device_);
   reset_peak_memory(device_);
   const Stopwatch watch;
   PromptEmbeds embeds;
-  if (leads())
-    embeds = options_.video.prompt_embeds.empty()
-                 ? model_.encode_prompts(*options_.video.prompt, *options_.video.negative_prompt, placement_)
-                 : read_prompt_embeds(options_, model_.transformer_config().text_dim);
+  if (leads()) embeds = encode_prompt();
   synchronize(device_);
   text_encode_s_ = watch.seconds();
   text_peak_bytes_ = memory_usage(device_).peak_allocated_bytes;
+  if (kept_ && !options_.video.listed_prompts.empty()) {
+    kept_->text_encode_s = text_encode_s_ / static_cast<double>(options_.video.listed_prompts.size());
+    kept_->text_peak_bytes = text_peak_bytes_;
+  }
+  if (kept_) text_encode_s_ = kept_->text_encode_s;
+  if (kept_) text_peak_bytes_ = kept_->text_peak_bytes;
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device_);
   set_prompts(std::move(embeds));
@@ -134,8 +151,15 @@ void RunSession::set_image() {
 
 void RunSession::denoise() {
   NullSink nowhere;
-  const RankRun run{
-      options_, model_, *strategy_, plan_, placement_, !options_.output.traces.empty(), leads(), options_.run.strategy};
+  const RankRun run{options_,
+                    model_,
+                    *strategy_,
+                    plan_,
+                    placement_,
+                    !options_.output.traces.empty(),
+                    leads(),
+                    options_.run.strategy,
+                    kept_ ? &kept_->transformers : nullptr};
   own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
 }
 

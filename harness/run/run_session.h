@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,11 +18,19 @@
 
 namespace dualparal {
 
+/// What stays loaded from one prompt of a list to the next.
+struct KeptModel {
+  std::vector<std::unique_ptr<Transformer>> transformers = {};
+  std::map<std::string, PromptEmbeds> embeds = {};  ///< by prompt, on rank 0: the text encoder is loaded once for all
+  double text_encode_s = 0;                         ///< for each of them
+  int64_t text_peak_bytes = 0;
+};
+
 class RunSession {
  public:
-  /// All must outlive it. model: the one that the options name.
+  /// All must outlive it. model: the one that the options name. kept: of a list of prompts, else null.
   RunSession(const GenerateOptions& options, const WanModel& model, Recorder& recorder, RankGroup& group,
-             const at::Device& device);
+             const at::Device& device, KeptModel* kept = nullptr);
 
   /// The result line on rank 0, none on the others.
   std::optional<ResultLine> run();
@@ -34,6 +43,7 @@ class RunSession {
 
   void open_sink();
   void set_image();
+  PromptEmbeds encode_prompt();
   void set_prompts(PromptEmbeds embeds);
   ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }
@@ -45,6 +55,7 @@ class RunSession {
   Placement placement_;
   Stopwatch total_;
   const WanModel& model_;
+  KeptModel* kept_;
   std::unique_ptr<Strategy> strategy_;
   Request request_;
   Workload work_;

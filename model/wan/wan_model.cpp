@@ -94,10 +94,20 @@ std::unique_ptr<Vae> WanModel::load_vae(Placement placement, Vae::Parts parts) c
 
 PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::string& negative,
                                       Placement placement) const {
+  return encode_prompts(std::vector{prompt}, negative, placement).front();
+}
+
+std::vector<PromptEmbeds> WanModel::encode_prompts(const std::vector<std::string>& prompts, const std::string& negative,
+                                                   Placement placement) const {
+  std::vector<PromptEmbeds> all;
   if (random_weights_ && !has_tokenizer()) {
     const auto generator = at::detail::createCPUGenerator(kRandomSeed);
     const auto numbers = [&] { return at::randn({1, text_tokens(), text_encoder_.d_model}, generator); };
-    return {numbers(), numbers()};
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      at::Tensor prompt = numbers();  // before its negative
+      all.push_back({std::move(prompt), numbers()});
+    }
+    return all;
   }
   const Tokenizer tokenizer(dir_ / "tokenizer");
   const TextEncoder encoder(text_encoder_, *weights("text_encoder", placement));
@@ -107,7 +117,10 @@ PromptEmbeds WanModel::encode_prompts(const std::string& prompt, const std::stri
                                      dtype_name(placement.dtype)));
     return embeds;
   };
-  return {encode(prompt, "prompt"), encode(negative, "negative prompt")};
+  for (const std::string& prompt : prompts) all.push_back({encode(prompt, "prompt"), {}});
+  const at::Tensor of_negative = encode(negative, "negative prompt");
+  for (PromptEmbeds& embeds : all) embeds.negative = of_negative;
+  return all;
 }
 
 ImageCondition WanModel::encode_images(const VideoImages& images, int64_t latent_frames, int64_t height, int64_t width,

@@ -61,6 +61,9 @@ class WanModel {
   /// Loads the text encoder, encodes both prompts and frees it again. With random weights and no tokenizer: random
   /// numbers.
   PromptEmbeds encode_prompts(const std::string& prompt, const std::string& negative, Placement placement) const;
+  /// The same for several prompts: the text encoder is loaded once.
+  std::vector<PromptEmbeds> encode_prompts(const std::vector<std::string>& prompts, const std::string& negative,
+                                           Placement placement) const;
   /// Loads what is needed to encode images, and frees it again.
   ImageCondition encode_images(const VideoImages& images, int64_t latent_frames, int64_t height, int64_t width,
                                Placement vae_placement) const;

@@ -71,7 +71,6 @@ def generate(*arguments, frames=5):
     (["generate", "--threads", "65535"], ["--threads", "1024"]),
     (["generate", "--timeout", "1000000000000"], ["--timeout", "31536000"]),
     (["bench"], ["experiment"]),
-    ([], ["subcommand"]),
 ])
 def test_wrong_usage_is_exit_code_2_with_the_reason(arguments, words):
     check_refused(run(*arguments), [2], words)

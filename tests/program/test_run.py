@@ -12,7 +12,7 @@ import torch
 
 from test_program import FAST, PROGRAM, ROOT, check_refused
 
-COMMANDS = ["bench", "test", "reproduce", "plots", "page", "timeline", "side-by-side", "micro", "validate", "setup", "build", "bundle", "gpu"]
+COMMANDS = ["bench", "test", "reproduce", "plots", "page", "timeline", "side-by-side", "single-stream", "vbench", "micro", "validate", "setup", "build", "wheel", "bundle", "gpu"]
 built = pytest.mark.skipif(PROGRAM.parent != ROOT / "build", reason="./run works with the program of build/")
 
 
@@ -35,6 +35,7 @@ def test_each_command_says_its_usage_and_does_nothing(tmp_path, command):
     (["build", "--fast"], ["--fast"]),
     (["setup", "now"], ["'now'"]),
     (["bundle", "a", "b"], ["'b'"]),
+    (["wheel", "a", "b"], ["'b'"]),
     (["bundle", "--force", "a"], ["--force"]),
     (["gpu", "--rehears"], ["--rehears", "did you mean --rehearse?"]),
     (["plots"], ["results"]),

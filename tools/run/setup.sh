@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Part of ./run: what the project needs is installed and built. Says what it does, and nothing where there is nothing to do.
 
-# apt_packages FILE: installs those of the Debian packages in it that are missing
+configure_flags=()
+
+# apt_packages FILE: installs those of the Debian packages in it that are missing; without root, unpacks them (no_root.sh)
 apt_packages() {
   command -v dpkg-query >/dev/null || { say "not a Debian system: install the equivalents of $1"; return; }
   local missing=()
   while read -r package; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || unpacked "$package" || missing+=("$package")
   done <"$here/$1"
   [ ${#missing[@]} -eq 0 ] && return
+  if ! may_install; then
+    say "unpacking ${#missing[@]} Debian packages into .debian/ (no root): ${missing[*]}"
+    unpack_packages "${missing[@]}"
+    return
+  fi
   say "installing ${#missing[@]} Debian packages: ${missing[*]}"
   local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
@@ -29,6 +36,7 @@ python_packages() {
 
 setup() {
   apt_packages tools/apt-packages.txt
+  find_unpacked
   python_packages tools/requirements.txt
 }
 
@@ -50,7 +58,7 @@ compile() {
   mkdir -p "$build"
   if [ ! -e "$build/build.ninja" ]; then
     say "configuring (log: $log)"
-    (cd "$here" && cmake --preset "$preset" -DPython3_EXECUTABLE="$python") >"$log" 2>&1 || { tail -n 30 "$log" >&2; exit 1; }
+    (cd "$here" && cmake --preset "$preset" -DPython3_EXECUTABLE="$python" "${configure_flags[@]}") >"$log" 2>&1 || { tail -n 30 "$log" >&2; exit 1; }
   fi
   cmake --build "$build" -j "${JOBS:-$(nproc)}" 2>&1 | build_log "$log" ||
     { grep -E "error|Error" "$log" | head -n 20 >&2; say "the build failed, see $log"; exit 1; }

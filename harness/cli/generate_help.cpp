@@ -54,7 +54,9 @@ void show_for(CLI::Option& option, const StrategyEntry* strategy) {
 
 void arrange_generate_help(CLI::App& generate, const std::vector<std::string>& arguments) {
   generate.set_help_all_flag("--help-all", "every flag");
-  if (std::ranges::find(arguments, "--help-all") != arguments.end()) return;
+  // Errors do not name a flag that the help leaves out.
+  const auto asked = [&](const char* flag) { return std::ranges::find(arguments, flag) != arguments.end(); };
+  if (asked("--help-all") || !(asked("--help") || asked("-h"))) return;
   const StrategyEntry* strategy = named_strategy(arguments);
   for (CLI::Option* option : generate.get_options()) show_for(*option, strategy);
   generate.footer(strategy ? "Every flag: --help-all"

@@ -38,7 +38,7 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
 @pytest.mark.parametrize("flags, nproc, words", [
     (["--sequence-degree", 2], 4, ["layers"]),
     (["--guidance-parallel", "on"], 4, ["block", "step"]),
-    (["--partition", "2:self:0.5,6"], 3, ["layers 2..5 (from self-attention of 2 to feed-forward of 5)"])],
+    (["--partition", "2:cross:0.5,6"], 3, ["layers 2..5 (from cross-attention of 2 to feed-forward of 5)"])],
     ids=["group", "guidance", "within a layer"])
 def test_a_lost_rank_of_a_group_or_of_a_part_of_a_layer_is_named(tmp_path, flags, nproc, words):
     latents = tmp_path / "latents.safetensors"

@@ -7,8 +7,6 @@
 namespace dualparal::testing {
 namespace {
 
-std::ostream& operator<<(std::ostream& out, const Reader& reader) { return out << reader.name; }
-
 const fs::path kCorpus = "tests/fuzz/corpus";  // from the repository's root, where the tests run
 
 }  // namespace

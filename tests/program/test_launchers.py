@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ranks import BLOCKS, PATIENCE, as_rank, end_of, free_port, wait_for_latents
+from started_ranks import BLOCKS, PATIENCE, as_rank, end_of, free_port, wait_for_latents
 from test_program import MODEL, PROGRAM, run
 
 

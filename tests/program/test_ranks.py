@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ranks import BLOCKS, PATIENCE, SHORT, alive, end_of, shared_memory, start, wait_for_latents, wait_until
+from started_ranks import BLOCKS, PATIENCE, SHORT, alive, end_of, shared_memory, start, wait_for_latents, wait_until
 from test_program import run
 
 

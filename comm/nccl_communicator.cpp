@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/nccl_communicator.h"
 
-#include <dlfcn.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -10,6 +9,7 @@
 
 #include "base/device.h"
 #include "base/errors.h"
+#include "base/program_module.h"
 #include "comm/nccl_module.h"
 
 namespace dualparal {
@@ -23,15 +23,7 @@ const NcclModule& nccl_module() {
     setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
     setenv("CUDA_MODULE_LOADING", "EAGER", 0);
     load_cuda_backend();
-    void* const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) fail("--backend nccl: {} could not be loaded ({}); use --backend gloo", file.string(), dlerror());
-    const auto get = reinterpret_cast<GetNcclModule>(dlsym(library, kNcclModuleSymbol));
-    check(get, "--backend nccl: {} is not this program's module: it has no {}", file.string(), kNcclModuleSymbol);
-    const NcclModule* const found = get();
-    check(std::string_view(found->program_version) == DUALPARAL_VERSION,
-          "--backend nccl: {} belongs to version {} of this program, which is {}; build both again", file.string(),
-          found->program_version, DUALPARAL_VERSION);
-    return found;
+    return &program_module<NcclModule>(file, kNcclModuleSymbol, "--backend nccl: ", "; use --backend gloo");
   }();
   return *module;
 }
@@ -54,7 +46,7 @@ void check_backend(const std::string& backend, const std::string& device) {
 }
 
 std::filesystem::path find_nccl_module() {
-  const auto file = std::filesystem::read_symlink("/proc/self/exe").parent_path() / kNcclModuleFile;
+  const auto file = beside_program(kNcclModuleFile);
   check(std::filesystem::exists(file),
         "--backend nccl: {} is not there. It is built where CUDA's headers are (cmake says \"NCCL: on\"), and must lie "
         "beside the program; use --backend gloo",

@@ -16,6 +16,5 @@ struct NcclModule {
   std::unique_ptr<Communicator> (*make)(c10::intrusive_ptr<c10d::Store> store, const NcclOptions& options,
                                         std::unique_ptr<Communicator> control, const at::Device& device);
 };
-using GetNcclModule = const NcclModule* (*)();
 
 }  // namespace dualparal

@@ -18,7 +18,6 @@ struct KernelModule {
   /// Why its kernels cannot run on a device; null if they can.
   const char* (*refusal)(int device_index);
 };
-using GetKernelModule = const KernelModule* (*)();
 
 /// UsageError unless `choice` is one of --kernels: auto, own, aten.
 void check_kernels(const std::string& choice);

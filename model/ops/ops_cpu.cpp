@@ -151,12 +151,9 @@ void with_number_type(const at::Tensor& x, const Work& work) {
   }
 }
 
-}  // namespace
-
-void norm_rotary(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
-                 const at::Tensor& sin, at::Tensor& out) {
-  const int64_t heads = x.dim() == 4 ? x.size(2) : 1, count = heads * x.size(-1), pairs = x.size(-1) / 2;
-  const at::Tensor scale = as_fp32(weight), cos_table = as_fp32(cos), sin_table = as_fp32(sin);
+// Every row of x, made into one of out: work(x's in fp32, out's in fp32, its token).
+template <class Work>
+void map_rows(const at::Tensor& x, at::Tensor& out, int64_t count, const Work& work) {
   const Rows from(x), to(out);
   with_number_type(x, [&](auto number) {
     using T = decltype(number);
@@ -166,16 +163,26 @@ void norm_rotary(const at::Tensor& x, const at::Tensor& weight, double eps, cons
       WideRow<T> wide(count);
       for (int64_t row = begin; row < end; ++row) {
         const float* in = wide.read(source + from.at(row));
-        float* numbers = wide.target(target + to.at(row));
-        if (scale.defined())
-          normalise_row(in, data_of(scale), numbers, count, static_cast<float>(eps));
-        else if (in != numbers)
-          std::memcpy(numbers, in, count * sizeof(float));
-        const int64_t place = row % from.tokens * pairs;
-        if (cos.defined()) rotate_row(numbers, data_of(cos_table) + place, data_of(sin_table) + place, heads, pairs);
+        work(in, wide.target(target + to.at(row)), row % from.tokens);
         wide.store(target + to.at(row));
       }
     });
+  });
+}
+
+}  // namespace
+
+void norm_rotary(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& cos,
+                 const at::Tensor& sin, at::Tensor& out) {
+  const int64_t heads = x.dim() == 4 ? x.size(2) : 1, count = heads * x.size(-1), pairs = x.size(-1) / 2;
+  const at::Tensor scale = as_fp32(weight), cos_table = as_fp32(cos), sin_table = as_fp32(sin);
+  map_rows(x, out, count, [&](const float* in, float* numbers, int64_t token) {
+    if (scale.defined())
+      normalise_row(in, data_of(scale), numbers, count, static_cast<float>(eps));
+    else if (in != numbers)
+      std::memcpy(numbers, in, count * sizeof(float));
+    const int64_t place = token * pairs;
+    if (cos.defined()) rotate_row(numbers, data_of(cos_table) + place, data_of(sin_table) + place, heads, pairs);
   });
 }
 
@@ -183,21 +190,9 @@ void modulated_norm(const at::Tensor& x, const at::Tensor& scale, const at::Tens
                     at::Tensor& out) {
   const int64_t count = x.size(2), group_tokens = x.size(1) / scale.size(0);
   const at::Tensor scales = as_fp32(scale), shifts = as_fp32(shift);
-  const Rows from(x), to(out);
-  with_number_type(x, [&](auto number) {
-    using T = decltype(number);
-    const T* source = x.const_data_ptr<T>();
-    T* target = out.mutable_data_ptr<T>();
-    for_rows(x, count, [&](int64_t begin, int64_t end) {
-      WideRow<T> wide(count);
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t group = row % from.tokens / group_tokens * count;
-        const float* in = wide.read(source + from.at(row));
-        modulate_row(in, data_of(scales) + group, data_of(shifts) + group, wide.target(target + to.at(row)), count,
-                     static_cast<float>(eps));
-        wide.store(target + to.at(row));
-      }
-    });
+  map_rows(x, out, count, [&](const float* in, float* numbers, int64_t token) {
+    const int64_t group = token / group_tokens * count;
+    modulate_row(in, data_of(scales) + group, data_of(shifts) + group, numbers, count, static_cast<float>(eps));
   });
 }
 

@@ -19,6 +19,8 @@ fs::path data_dir() {
   return DUALPARAL_SOURCE_DIR;
 }
 
+fs::path embedded_model() { return data_dir() / "models" / "moving-shapes"; }
+
 fs::path project_path(const fs::path& given) {
   if (given.empty() || given.is_absolute() || fs::exists(given)) return given;
   const fs::path own = data_dir() / given;

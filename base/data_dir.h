@@ -9,6 +9,8 @@ namespace dualparal {
 /// Folder with configs/ and models/: the sources', in a bundle the program's own, where it was installed
 /// share/dualparal.
 std::filesystem::path data_dir();
+/// The folder of the model that comes with the program.
+std::filesystem::path embedded_model();
 
 /// A path of the caller's; one that is not there but in data_dir() (configs/models/wan2.1-t2v-1.3b, say), in that.
 std::filesystem::path project_path(const std::filesystem::path& given);

@@ -23,9 +23,7 @@ inline std::vector<RankTrace> trace_ranks(const StrategyEntry& entry, const Opti
   request.initial_noise =
       at::empty({1, request.channels, request.latent_frames, request.latent_height, request.latent_width}, meta);
   const auto strategy = entry.make(resolve_options(entry.name, entry.options, given));
-  struct Nowhere final : LatentsSink {
-    void push(const at::Tensor&) override {}
-  } nowhere;
+  NullSink nowhere;
   std::vector<RankTrace> traces;
   for (int64_t rank = 0; rank < world_size; ++rank) {
     const auto comm = emulated_communicator(rank, world_size);

@@ -106,7 +106,7 @@ std::vector<fs::path> downloaded_models() {
 }
 
 void add_models(std::vector<Finding>& findings) {
-  const fs::path embedded = data_dir() / "models" / "moving-shapes";
+  const fs::path embedded = embedded_model();
   const bool whole =
       is_wan_model(embedded) && fs::exists(embedded / "transformer" / "diffusion_pytorch_model.safetensors");
   findings.push_back({whole ? State::kThere : State::kBroken, "embedded model", embedded.string(),

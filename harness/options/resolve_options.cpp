@@ -106,7 +106,7 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
 
 WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_prompt_list(o);
-  if (o.model.dir.empty()) o.model.dir = (data_dir() / "models" / "moving-shapes").string();
+  if (o.model.dir.empty()) o.model.dir = embedded_model().string();
   o.model.dir = project_path(o.model.dir).string();
   std::vector<LoraSpec> loras;
   for (const auto& text : o.model.loras) loras.push_back(parse_lora(text));

@@ -94,7 +94,7 @@ void add_compare_options(CLI::App& app, CompareOptions& o) {
 }
 
 void run_compare(CompareOptions o) {
-  if (o.model.empty()) o.model = (data_dir() / "models" / "moving-shapes").string();
+  if (o.model.empty()) o.model = embedded_model().string();
   o.model = project_path(o.model).string();
   if (o.threads > 0) at::set_num_threads(static_cast<int>(o.threads));
   const Placement placement{parse_device(o.device), parse_dtype(o.vae_dtype)};

@@ -136,9 +136,10 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   check_possible(options, model, world_size);
-  for (const GenerateOptions& one : runs_of(options)) make_traces_folder(one.output.traces);
+  const auto each = runs_of(options);
+  for (const GenerateOptions& one : each) make_traces_folder(one.output.traces);
   if (speaks(options, environment))
-    for (const GenerateOptions& one : runs_of(options))
+    for (const GenerateOptions& one : each)
       for (const auto& text : notices(given, one, model)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
@@ -146,7 +147,7 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
       return launch_ranks(arguments, world_size);
     } catch (...) {
       // A rank that was killed could not remove what it had begun.
-      for (const GenerateOptions& one : runs_of(options))
+      for (const GenerateOptions& one : each)
         for (const auto& path : {one.output.video, one.output.save_latents})
           if (!path.empty()) remove_abandoned_beside(path);
       throw;

@@ -79,7 +79,7 @@ std::string References::key(const Point& point) const {
     if (const auto found = point.flags.find(name); found != point.flags.end())
       text += fmt::format("\n{}={}", name, found->second);
   const auto model = point.flags.find("model");
-  text += state_of(model == point.flags.end() ? data_dir() / "models" / "moving-shapes" : project_path(model->second));
+  text += state_of(model == point.flags.end() ? embedded_model() : project_path(model->second));
   const auto embeds = point.flags.find("prompt-embeds");
   if (embeds != point.flags.end()) text += read_file(embeds->second);
   return text_hash(text);

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of all strategies, disturbed at random: nothing may be lost, nothing may be left.
+
+    python tools/chaos.py [--minutes 60] [--seed 1] [--output chaos.jsonl] [--program build/dualparal] [--only NAME...]
+
+A trial starts `generate` on the embedded model with a random strategy and number of ranks, and disturbs it at a random
+moment: ranks are killed, stopped, paused, starved of processors or memory, the launcher is interrupted or killed, the disk
+is full, the output folder goes, the clock jumps. Then it must hold that
+  - a run that could go on gave the latents of an undisturbed one, bit by bit, and exit code 0;
+  - any other ended with exit code 1 and one last line `error: ...` that names the cause;
+  - no process, no shared memory and no half or hidden file is left.
+Every trial is a line of JSON in the output; the last line printed counts them, and the exit code is 1 if one failed.
+Full disks need root (a tmpfs), jumps of the clock Debian's faketime; without, these are left out, and it says so.
+"""
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import glob
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "DUALPARAL_CHAOS"  # in the environment of a trial's processes
+TIMEOUT = 8               # seconds that a rank waits for another
+PATIENCE = 120            # seconds until a run counts as hanging
+STRATEGIES = {"single": (1,), "ring": (2, 3), "ulysses": (2, 3), "usp": (2,), "naive_pipeline": (2, 3), "pipefusion": (2, 3),
+              "video_infinity": (2, 3), "context_windows": (1, 2), "fifo": (2, 3), "dualparal": (1, 2, 3)}
+OPTIONS = {"dualparal": ([], ["--previous-context", "matched_kv"], ["--guidance-micro-batches", 2]),
+           "context_windows": (["--window-frames", 7, "--overlap-frames", 2],),
+           "ring": ([], ["--sparse-attention", "lvsa"]), "single": ([], ["--guidance-micro-batches", 2])}
+BLOCKS = {"dualparal": ["--block-frames", 4, "--context-frames", 2]}
+FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+
+
+@dataclasses.dataclass
+class Trial:
+    folder: Path
+    launcher: subprocess.Popen
+    ranks: dict[int, int]  # process ids
+    chance: random.Random
+    environment: dict[str, str]
+
+    def any_rank(self) -> tuple[int, int]:
+        return self.chance.choice(sorted(self.ranks.items()))
+
+
+@dataclasses.dataclass
+class Expected:
+    """How a disturbed run may end: exit codes, and words in the last line of a run that failed."""
+    codes: tuple[int, ...]
+    words: tuple[str, ...] = ()
+    half_files: bool = False  # a killed launcher sweeps nothing; the next run does
+
+
+def kill_rank(trial: Trial) -> Expected:
+    rank, process = trial.any_rank()
+    os.kill(process, signal.SIGKILL)
+    return Expected((1,), (f"rank {rank} was killed by signal 9",) if len(trial.ranks) > 1 else ("signal 9",))
+
+
+def stop_rank(trial: Trial) -> Expected:
+    rank, process = trial.any_rank()
+    os.kill(process, signal.SIGSTOP)
+    return Expected((1,), (f"rank {rank} does not run any more",))
+
+
+def pause_rank(trial: Trial) -> Expected:
+    _, process = trial.any_rank()
+    os.kill(process, signal.SIGSTOP)
+    time.sleep(TIMEOUT / 4)
+    os.kill(process, signal.SIGCONT)
+    return Expected((0,))
+
+
+def starve_of_processors(trial: Trial) -> Expected:
+    busy = [subprocess.Popen([sys.executable, "-c", "import time\nend = time.time() + 3\nwhile time.time() < end: pass"])
+            for _ in range(2 * (os.cpu_count() or 1))]
+    for process in busy:
+        process.wait()
+    return Expected((0,))
+
+
+def starve_of_memory(trial: Trial) -> Expected:
+    rank, process = trial.any_rank()
+    size = int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(process, resource.RLIMIT_AS, (size + 1_000_000, size + 1_000_000))
+    return Expected((0, 1), (f"rank {rank}",) if len(trial.ranks) > 1 else ("memory",))
+
+
+def interrupt(trial: Trial) -> Expected:
+    sent = trial.chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    trial.launcher.send_signal(sent)
+    return Expected((1,) if len(trial.ranks) > 1 else (-sent,), (signal.strsignal(sent),))  # one rank: no launcher, its own signal
+
+
+def kill_launcher(trial: Trial) -> Expected:
+    trial.launcher.kill()
+    return Expected((-signal.SIGKILL,), half_files=True)
+
+
+def remove_folder(trial: Trial) -> Expected:
+    shutil.rmtree(trial.folder / "out")
+    return Expected((1,), ("out/",))
+
+
+def full_disk(trial: Trial) -> Expected:
+    left = 16 * 1024
+    with open(trial.folder / "out/filling", "wb") as file:
+        space = os.statvfs(trial.folder / "out")
+        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_frsize - left, 1))
+    return Expected((1,), ("No space left on device",))
+
+
+def turn_clock(trial: Trial) -> Expected:
+    (trial.folder / "clock").write_text(trial.chance.choice(["-1d\n", "+1d\n", "-30s\n"]))
+    return Expected((0,))
+
+
+def nothing(_: Trial) -> Expected:
+    return Expected((0,))
+
+
+DISTURBANCES = {f.__name__: f for f in (kill_rank, stop_rank, pause_rank, starve_of_processors, starve_of_memory, interrupt,
+                                        kill_launcher, remove_folder, full_disk, turn_clock, nothing)}
+
+
+def marked_processes(mark: str) -> list[int]:
+    found = []
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            if f"{MARK}={mark}".encode() in Path(path).read_bytes().split(b"\0"):
+                found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return found
+
+
+def ranks_of(launcher: int, mark: str) -> dict[int, int]:
+    ranks = {}
+    for process in marked_processes(mark):
+        try:
+            variables = dict(v.split("=", 1) for v in Path(f"/proc/{process}/environ").read_text().split("\0") if "=" in v)
+            if process != launcher and "RANK" in variables:
+                ranks[int(variables["RANK"])] = process
+        except OSError:
+            pass
+    return ranks
+
+
+def shared_memory() -> set[str]:
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("gloo", "nccl", "torch", "dualparal"))}
+
+
+class Chaos:
+    def __init__(self, program: Path, seed: int, folder: Path):
+        self.program, self.seed, self.folder = program, seed, folder
+        self.references: dict[str, bytes] = {}
+
+    def command(self, recipe: list[str], latents: Path, video: Path) -> list[str]:
+        return [str(self.program), "generate", *recipe, "--no-quality", "--threads", "1", "--timeout", str(TIMEOUT),
+                "--save-latents", str(latents), "--output", str(video)]
+
+    def reference(self, recipe: list[str]) -> bytes:
+        """Latents of the same run, undisturbed."""
+        key = " ".join(recipe)
+        if key not in self.references:
+            latents = self.folder / "reference.safetensors"
+            subprocess.run(self.command(recipe, latents, self.folder / "reference.mp4"), check=True, capture_output=True)
+            self.references[key] = latents.read_bytes()
+        return self.references[key]
+
+    def recipe(self, chance: random.Random) -> list[str]:
+        strategy = chance.choice(list(STRATEGIES))
+        options = [*BLOCKS.get(strategy, []), *chance.choice(OPTIONS.get(strategy, ([],)))]
+        return [str(a) for a in ("--prompt", "a red circle", "--strategy", strategy, *options, "--frames", chance.choice([65, 97]),
+                                 "--steps", 24, "--nproc", chance.choice(STRATEGIES[strategy]))]
+
+    def trial(self, number: int, name: str) -> dict:
+        chance = random.Random(f"{self.seed} {number}")
+        recipe = self.recipe(chance)
+        wanted = self.reference(recipe)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        out = folder / "out"
+        out.mkdir()
+        mounted = name == "full_disk"
+        if mounted:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", out], check=True)
+        mark = f"{os.getpid()}-{number}"
+        environment = {**os.environ, MARK: mark}
+        if name == "turn_clock":
+            (folder / "clock").write_text("+0\n")
+            environment |= {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"), "FAKETIME_NO_CACHE": "1",
+                            "DONT_FAKE_MONOTONIC": "1"}
+        before = shared_memory()
+        latents, video = out / "latents.safetensors", out / "video.mp4"
+        line = {"trial": number, "disturbance": name, "recipe": " ".join(recipe)}
+        try:
+            with open(folder / "errors", "w+") as errors:
+                launcher = subprocess.Popen(self.command(recipe, latents, video), stdout=subprocess.DEVNULL, stderr=errors,
+                                            env=environment, start_new_session=True)
+                count = int(recipe[-1])
+                deadline = time.time() + PATIENCE
+                while launcher.poll() is None and time.time() < deadline:
+                    ranks = ranks_of(launcher.pid, mark) if count > 1 else {0: launcher.pid}
+                    if len(ranks) == count and list(out.iterdir()):
+                        break
+                    time.sleep(0.05)
+                if launcher.poll() is not None:
+                    raise AssertionError("ended before it was disturbed: " + (folder / "errors").read_text()[-500:])
+                time.sleep(chance.uniform(0, 3))
+                expected = self.disturb(name, Trial(folder, launcher, ranks, chance, environment))
+                try:
+                    code = launcher.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    raise AssertionError("hangs") from None
+            line["exit_code"] = code
+            self.check(expected, code, (folder / "errors").read_text(), out, wanted, mark, before)
+            line["ok"] = True
+        except (AssertionError, OSError, subprocess.SubprocessError) as wrong:
+            line |= {"ok": False, "wrong": str(wrong)[:2000]}
+        finally:
+            for process in marked_processes(mark):
+                os.kill(process, signal.SIGKILL)
+            if mounted:
+                subprocess.run(["umount", out], check=False)
+            shutil.rmtree(folder, ignore_errors=True)
+        return line
+
+    @staticmethod
+    def disturb(name: str, trial: Trial) -> Expected:
+        try:
+            return DISTURBANCES[name](trial)
+        except (ProcessLookupError, FileNotFoundError):  # it was done just before
+            return Expected((0,))
+
+    @staticmethod
+    def check(expected: Expected, code: int, errors: str, out: Path, wanted: bytes, mark: str, before: set[str]) -> None:
+        last = (errors.strip().splitlines() or [""])[-1]
+        deadline = time.time() + 20
+        while marked_processes(mark) and time.time() < deadline:
+            time.sleep(0.1)
+        assert not marked_processes(mark), f"processes are left: {marked_processes(mark)}"
+        assert shared_memory() <= before, f"shared memory is left: {shared_memory() - before}"
+        files = sorted(p.name for p in out.iterdir()) if out.exists() else []
+        if code == 0:  # also one that was over before its disturbance
+            assert set(files) - {"filling"} == {"latents.safetensors", "video.mp4"}, f"files of a whole run: {files}"
+            assert (out / "latents.safetensors").read_bytes() == wanted, "latents differ from those of an undisturbed run"
+            return
+        assert code in expected.codes, f"exit code {code}, expected {expected.codes}: {last}"
+        if code == 1:
+            told = [text for text in errors.splitlines() if text.startswith("error: ")]
+            assert told == [last], f"not one last line with the error: {errors[-800:]}"
+            assert all(word in last for word in expected.words), f"expected {expected.words} in: {last}"
+        half = [f for f in files if f not in ("latents.safetensors.partial", "filling", "latents.safetensors")]
+        assert expected.half_files or not half, f"half files are left: {half}"
+
+
+def possible(names: list[str]) -> list[str]:
+    left_out = []
+    if os.geteuid() != 0:
+        left_out.append(("full_disk", "needs root"))
+    if not FAKETIME:
+        left_out.append(("turn_clock", "needs libfaketime (Debian: faketime)"))
+    for name, why in left_out:
+        if name in names:
+            print(f"# left out: {name}, which {why}", file=sys.stderr)
+    return [name for name in names if name not in dict(left_out)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("chaos.jsonl"), help="a line a trial")
+    parser.add_argument("--program", type=Path, default=ROOT / "build/dualparal")
+    parser.add_argument("--only", nargs="+", choices=list(DISTURBANCES), default=list(DISTURBANCES))
+    args = parser.parse_args()
+    names = possible(args.only)
+    if not names:
+        parser.error("nothing that can be done here")
+    counts: collections.Counter[str] = collections.Counter()
+    end = time.time() + 60 * args.minutes
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, open(args.output, "a") as lines:
+        chaos, number = Chaos(args.program.resolve(), args.seed, Path(folder)), 0
+        while time.time() < end:
+            line = chaos.trial(number, names[number % len(names)])
+            print(json.dumps(line), file=lines, flush=True)
+            counts["passed" if line["ok"] else "failed"] += 1
+            if not line["ok"]:
+                print(f"\rtrial {number}, {line['disturbance']}, {line['recipe']}: {line['wrong']}")
+            number += 1
+            print(f"\r{number} trials, {counts['failed']} failed, {max(end - time.time(), 0) / 60:.0f} min left ", end="",
+                  file=sys.stderr, flush=True)
+    print(f"\n{counts['passed']} passed, {counts['failed']} failed")
+    return 1 if counts["failed"] or not counts["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,8 +53,22 @@ std::optional<double> weights(const ResultLine& line) {
   return most;
 }
 
+std::optional<double> frames_per_second(const ResultLine& line) {
+  if (!line.frames || line.latency_s.value_or(0) <= 0) return std::nullopt;
+  return static_cast<double>(*line.frames) / *line.latency_s;
+}
+
+// What a rank achieves on average, waiting included. Divided by what its device can do at most, the model FLOP
+// utilisation.
+std::optional<double> tera_flops_per_second(const ResultLine& line) {
+  if (!line.flops || !line.world_size || line.latency_s.value_or(0) <= 0) return std::nullopt;
+  return 1e-12 * *line.flops / (*line.latency_s * static_cast<double>(*line.world_size));
+}
+
 const std::vector<Column> kRunColumns = {
     {"latency s", figure(&ResultLine::latency_s), 1, 3, Shown::kRange},
+    {"frames/s", frames_per_second, 1, 2, Shown::kMedian},
+    {"TFLOP/s a rank", tera_flops_per_second, 1, 3, Shown::kMedian},
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
     {"memory MiB", figure(&ResultLine::peak_memory_bytes), kMiB, 1, Shown::kMedian},

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports from invented result lines: samples and repeats, speed-ups, what is never mixed, the export for VBench."""
+import csv
 import json
 import math
 
@@ -185,3 +186,26 @@ def test_an_export_without_videos_is_an_error(tmp_path):
     (tmp_path / "results.jsonl").write_text(json.dumps(line(point="a", video="videos/gone.mp4")) + "\n")
     check_refused(run("report", tmp_path, "--vbench-export", tmp_path / "v"), [1], ["gone.mp4", "missing"])
     assert not (tmp_path / "v").exists()
+
+
+def test_csv_has_every_field_of_every_line(tmp_path):
+    awkward = 'a "red", circle\non blue'
+    lines = [line(prompt=awkward, options={"block-frames": "4"}, quality={"psnr_db": 20.5, "ssim": None}, samples=[10.0, 9.5]),
+             line("ring", status="failed", error="out of memory, rank 1", latency_s=None)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    done = run("report", tmp_path, "--csv", tmp_path / "all.csv")
+    assert done.returncode == 0 and sorted(f.name for f in tmp_path.iterdir()) == ["all.csv", "results.jsonl"], done.stderr
+    with (tmp_path / "all.csv").open(newline="") as file:
+        blocks, ring = list(csv.DictReader(file))
+    assert blocks["config.prompt"] == awkward and blocks["options.block-frames"] == "4" and blocks["samples"] == "10.0 9.5"
+    assert float(blocks["latency_s"]) == 10 and float(blocks["quality.psnr_db"]) == 20.5 and blocks["quality.ssim"] == ""
+    assert (ring["latency_s"], ring["error"], ring["quality.psnr_db"], ring["samples"]) == ("", "out of memory, rank 1", "", "")
+    assert "quality" not in blocks and "per_rank" not in blocks and None not in blocks and None not in ring
+    check_refused(run("report", tmp_path, "--csv", tmp_path / "b.csv", "--output", tmp_path), [2], ["--csv", "--output"])
+
+
+def test_rates_are_of_frames_and_of_a_rank(tmp_path):
+    lines = [line(latency=10.0, flops=8e14), line("ring", None, flops=8e14), line("ulysses", 20.0)]
+    _, (rows,), _ = report(tmp_path, lines)
+    found = {row["strategy"]: (row["frames/s"], row["TFLOP/s a rank"]) for row in rows}
+    assert found == {"dualparal": ("102.50", "10.000"), "ring": ("", ""), "ulysses": ("51.25", "")}

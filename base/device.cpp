@@ -63,7 +63,8 @@ at::Device parse_device(const std::string& name) {
   if (!device.is_cuda()) return device;
   load_cuda_backend();
   const auto count = at::detail::getCUDAHooks().deviceCount();
-  check(device.index() < count, "--device {}: this machine has {} CUDA device(s)", name, count);
+  check(device.index() < count,
+        "--device {}: this machine has {} CUDA device(s); `dualparal doctor` says what it can do", name, count);
   at::globalContext().lazyInitDevice(at::kCUDA);  // the allocator's statistics exist from here on
   return device;
 }

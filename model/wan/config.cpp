@@ -112,7 +112,9 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
 }
 
 ModelIndex check_model_index(const std::filesystem::path& model_dir) {
-  check(std::filesystem::is_directory(model_dir), "{}: no such folder for a model", model_dir.string());
+  check(std::filesystem::is_directory(model_dir),
+        "{}: no such folder for a model; `dualparal doctor` says how to get one (the embedded model needs no --model)",
+        model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
   const auto class_name = reader.required<std::string>("_class_name");
   ModelIndex index;

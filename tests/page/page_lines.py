@@ -45,7 +45,7 @@ def some_lines() -> list[dict]:
         line("ring", FRAMES, 8.0, error_vs_single=3e-7), old_line("ring", 33, 3.0),
         line("dualparal", 33, 2.5, options=BLOCKS),
         line("dualparal", FRAMES, 5.0, options=BLOCKS, video="videos/dual parallel.mp4", timeline="timelines/d.json",
-             quality={"psnr_db": 21.5, "drift": 0.2}),
+             quality={"psnr_db": 21.5, "drift": 0.2, "content": 0.984, "content_first_frame": 0}),
         line("fifo", 33, None, status="failed", error="rank 1: out of memory"),
         line("fifo", FRAMES, None, status="skipped", error="too long for this machine"),
         line("dualparal", FRAMES, 1.5, kind="simulated", cluster={"name": "8x-card", "device_memory_bytes": 2**30}),

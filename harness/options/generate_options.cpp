@@ -150,7 +150,8 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
   in.option("--last-image", o.last_image, "PNG or JPEG file, the video's last frame");
   in.option("--image-embeds", o.image_embeds,
             "instead of the images: safetensors with condition [1, mask and latent channels, latent frames, h, w] and, "
-            "where the model has an image encoder, image_embeds [1, tokens, image_dim]");
+            "where the model has an image encoder, image_embeds [1, tokens, image_dim]; TI2V-5B: condition [1, "
+            "channels, 1, h, w]");
   in.option("--frames", o.frames,
             "video frames, any number from 1; as many latent frames are made as hold them (Wan 2.1: "
             "ceil((frames - 1) / 4) + 1) and the surplus is cut after decoding [from the model, else 81]");

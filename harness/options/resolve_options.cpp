@@ -123,13 +123,20 @@ WanModel resolve_generate_options(GenerateOptions& o) {
   return model;
 }
 
+bool shows_image(const GenerateOptions& o, const WanModel& model) {
+  return model.from_image() || !o.video.image.empty() || !o.video.image_embeds.empty();
+}
+
 void check_image_options(const GenerateOptions& o, const WanModel& model) {
   const bool images = !o.video.image.empty() || !o.video.last_image.empty();
-  check_usage(model.from_image() || (!images && o.video.image_embeds.empty()), "{}: {} makes videos from text alone",
+  check_usage(model.from_image() || model.takes_first_frame() || (!images && o.video.image_embeds.empty()),
+              "{}: {} makes videos from text alone",
               images ? (o.video.image.empty() ? "--last-image" : "--image") : "--image-embeds", o.model.dir);
   check_usage(!images || o.video.image_embeds.empty(), "--image and --image-embeds: give one of them");
   check_usage(o.video.image_embeds.empty() || o.output.save_image_embeds.empty(),
               "--save-image-embeds: --image-embeds {} is such a file", o.video.image_embeds);
+  check_usage(!model.takes_first_frame() || o.video.last_image.empty(), "--last-image: {} takes a first image only",
+              o.model.dir);
   if (!model.from_image() || o.run.mode != Mode::kRun) return;
   check_usage(!o.video.image.empty() || !o.video.image_embeds.empty(),
               "--image (or --image-embeds) is missing: {} makes videos from an image", o.model.dir);

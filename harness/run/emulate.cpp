@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -55,20 +56,18 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
 }
 
 // A condition of the right shapes.
-void set_image(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
-  if (!model.from_image()) return;
+ImageCondition image_of(const Request& request, const GenerateOptions& options, const WanModel& model,
+                        const at::Device& device) {
+  if (!options.video.image_embeds.empty() && !device.is_meta()) return read_image_embeds(options, model, request);
   const auto on_device = at::TensorOptions().device(device);
-  if (!options.video.image_embeds.empty() && !device.is_meta()) {
-    const ImageCondition image = read_image_embeds(options, model, request);
-    request.image_embeds = image.embeds;
-    request.condition = image.condition;
-    return;
-  }
+  ImageCondition image;
   if (model.needs_image_embeds())
-    request.image_embeds = at::zeros({1, model.image_tokens(), model.transformer_config().image_dim}, on_device);
-  request.condition = at::zeros({1, model.transformer_config().condition_channels(), request.latent_frames,
-                                 request.latent_height, request.latent_width},
-                                on_device);
+    image.embeds = at::zeros({1, model.image_tokens(), model.transformer_config().image_dim}, on_device);
+  const bool first = model.takes_first_frame();
+  image.condition = at::zeros({1, first ? request.channels : model.transformer_config().condition_channels(),
+                               first ? 1 : request.latent_frames, request.latent_height, request.latent_width},
+                              on_device);
+  return image;
 }
 
 }  // namespace
@@ -83,7 +82,7 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
-  set_image(request, options, model, device);
+  if (shows_image(options, model)) set_image(request, image_of(request, options, model, device), model);
   if (shapes_only)  // noise without memory
     request.initial_noise =
         at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))

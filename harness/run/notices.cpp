@@ -12,6 +12,7 @@ namespace {
 // The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
 // same.
 double official_flow_shift(const WanModel& model) {
+  if (model.takes_first_frame()) return 5;
   if (model.experts() < 2) return 0;
   return model.from_image() ? 5 : 12;
 }

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/measure/memory.h"
 #include "harness/media/video_file.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/record/provenance.h"
@@ -128,7 +129,7 @@ void RunSession::set_prompts(PromptEmbeds embeds) {
 
 // Rank 0's image, as the model is told of it, on every rank.
 void RunSession::set_image() {
-  if (!model_.from_image()) return;
+  if (!shows_image(options_, model_)) return;
   recorder_.set_phase("encoding the image");
   ImageCondition image;
   if (leads() && !options_.video.image_embeds.empty()) image = read_image_embeds(options_, model_, request_);
@@ -141,8 +142,7 @@ void RunSession::set_image() {
   }
   broadcast_from_first(group_.comm(), image.embeds);
   broadcast_from_first(group_.comm(), image.condition);
-  request_.image_embeds = image.embeds;
-  request_.condition = image.condition;
+  dualparal::set_image(request_, image, model_);
   if (!leads() || options_.output.save_image_embeds.empty()) return;
   std::map<std::string, at::Tensor> tensors{{"condition", image.condition.to(at::kFloat)}};
   if (image.embeds.defined()) tensors["image_embeds"] = image.embeds.to(at::kFloat);

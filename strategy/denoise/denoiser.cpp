@@ -2,7 +2,9 @@
 #include "strategy/denoise/denoiser.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "strategy/denoise/latents_sink.h"
 #include "strategy/denoise/noise.h"
 #include "strategy/denoise/number_watch.h"
 
@@ -92,7 +94,9 @@ NoiseLevel Denoiser::time(int64_t step) const {
   const int64_t expert = expert_of(step);
   TimeConditioning time = experts_[expert].time_conditioning(at::scalar_tensor(schedule_.timesteps.at(step)).view({1}));
   time.sight = sight(step);
-  return {expert, time};
+  NoiseLevel level{expert, time};
+  if (request_.first_frame.defined()) level.with_first_frame(experts_[expert].time_conditioning(at::zeros({1})));
+  return level;
 }
 
 // Null if all is seen: a short video goes the way of dense attention.
@@ -137,8 +141,9 @@ at::Tensor Denoiser::predict(const Pass& pass, const at::Tensor& latents, SelfAt
   return guide(pass, halves.size() == 1 ? halves[0] : at::cat(halves));
 }
 
-// Beside the latents of every frame, what the model is told of it.
-at::Tensor Denoiser::with_condition(const Pass& pass, const at::Tensor& latents) const {
+// The image as the first frame, or beside the latents of every frame what the model is told of it.
+at::Tensor Denoiser::with_image(const Pass& pass, const at::Tensor& latents) const {
+  if (request_.first_frame.defined() && pass.frames.begin == 0) return with_first_frame(latents, request_.first_frame);
   if (!request_.condition.defined()) return latents;
   check(pass.frames.begin >= 0 && pass.frames.end <= request_.condition.size(2),
         "frames {}..{} have no condition: there are {}", pass.frames.begin, pass.frames.end - 1,
@@ -147,9 +152,24 @@ at::Tensor Denoiser::with_condition(const Pass& pass, const at::Tensor& latents)
   return at::cat({latents, own.to(latents.device(), latents.scalar_type())}, 1);
 }
 
+// The timestep of the pass's tokens: where the first of them are an image's, two, in groups that fit both parts.
+TimeConditioning Denoiser::told(const Pass& pass) const {
+  const auto& image = pass.time.first_frame();
+  if (!image || pass.frames.begin > 0) return pass.time.time();
+  const Range tokens = pass.tokens.value_or(Range{0, pass.grid.tokens()});
+  const int64_t of_image = intersection(tokens, {0, pass.grid.frame_tokens()}).size();
+  if (of_image == 0) return pass.time.time();
+  const int64_t group = std::gcd(of_image, tokens.size()), others = (tokens.size() - of_image) / group;
+  const auto join = [&](const at::Tensor& first, const at::Tensor& rest) {
+    return at::cat({first.repeat_interleave(of_image / group, 0), rest.repeat_interleave(others, 0)});
+  };
+  const TimeConditioning& time = pass.time.time();
+  return {join(image->embedding, time.embedding), join(image->modulation, time.modulation), time.sight};
+}
+
 at::Tensor Denoiser::embed(const Pass& pass, const at::Tensor& latents) const {
   const Transformer& expert = experts_[pass.time.expert()];
-  const at::Tensor input = with_condition(pass, latents);
+  const at::Tensor input = with_image(pass, latents);
   if (!pass.tokens) {
     auto shape = input.sizes().vec();
     shape[0] = batch_;
@@ -165,16 +185,16 @@ at::Tensor Denoiser::embed(const Pass& pass, const at::Tensor& latents) const {
 
 void Denoiser::layers(const Pass& pass, at::Tensor& hidden, SelfAttention& attention, int64_t micro_batch) const {
   const int64_t expert = pass.time.expert();
-  experts_[expert].forward_layers(transformer().parts().layers, hidden, pass.time.time(), text_[expert][micro_batch],
+  experts_[expert].forward_layers(transformer().parts().layers, hidden, told(pass), text_[expert][micro_batch],
                                   pass.rotary, attention);
 }
 
 at::Tensor Denoiser::head(const Pass& pass, const at::Tensor& hidden) const {
-  return experts_[pass.time.expert()].head(hidden, pass.time.time(), pass.grid);
+  return experts_[pass.time.expert()].head(hidden, told(pass), pass.grid);
 }
 
 at::Tensor Denoiser::project(const Pass& pass, const at::Tensor& hidden) const {
-  return experts_[pass.time.expert()].project(hidden, pass.time.time());
+  return experts_[pass.time.expert()].project(hidden, told(pass));
 }
 
 at::Tensor Denoiser::unpatchify(const Pass& pass, const at::Tensor& patches) const {

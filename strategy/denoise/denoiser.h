@@ -33,10 +33,18 @@ class NoiseLevel {
   NoiseLevel of(int64_t expert) const { return {expert, expert == 0 ? time_ : second_time_}; }
   const at::Tensor& second() const { return second_; }
 
+  /// What the frame is told that an image gave (Request::first_frame): timestep 0.
+  NoiseLevel& with_first_frame(TimeConditioning time) {
+    first_frame_ = std::move(time);
+    return *this;
+  }
+  const std::optional<TimeConditioning>& first_frame() const { return first_frame_; }
+
  private:
   int64_t expert_ = 0;
   TimeConditioning time_, second_time_;
   at::Tensor second_;
+  std::optional<TimeConditioning> first_frame_;
 };
 
 /// What the transformer is told of a window of latents besides the latents.
@@ -97,7 +105,8 @@ class Denoiser {
 
  private:
   std::shared_ptr<const FrameSight> sight(int64_t step) const;
-  at::Tensor with_condition(const Pass& pass, const at::Tensor& latents) const;
+  at::Tensor with_image(const Pass& pass, const at::Tensor& latents) const;
+  TimeConditioning told(const Pass& pass) const;
   int64_t expert_of(int64_t step) const { return step >= second_from_ ? 1 : 0; }
 
   const Request& request_;

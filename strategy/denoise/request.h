@@ -31,6 +31,10 @@ struct Request {
   /// Of a model that makes videos from an image, else undefined.
   at::Tensor image_embeds = {};  ///< [1, image tokens, image_dim], for models with an image encoder
   at::Tensor condition = {};     ///< [1, mask and latent channels, frames, h, w] fp32, beside the latents of each frame
+  /// An image given as the video's first latent frame, [1, channels, 1, h, w] fp32: it takes that frame's place
+  /// whenever the transformer sees it, with timestep 0 whatever the others' is, and in the finished video. Else
+  /// undefined.
+  at::Tensor first_frame = {};
 
   uint64_t seed = 0;
   at::Tensor initial_noise;  ///< [1, channels, frames, h, w] fp32, or undefined: noise comes from the seed

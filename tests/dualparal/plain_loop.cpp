@@ -100,7 +100,7 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
       const bool cached = on && (!crosses || boundary == "mixed");
       const bool recomputed = !on || (crosses && boundary == "recompute");
       if (recomputed && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
-      const at::Tensor input = at::cat(window, 2);
+      at::Tensor input = at::cat(window, 2);
       const TokenGrid grid = model.grid(input.sizes());
       RememberingAttention attention(model, grid);
       if (cached && seen > 0) {
@@ -112,7 +112,13 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
         attention.former = &passed[i - 1];
         attention.last = c;
       }
-      const auto time = model.time_conditioning(at::full({1}, schedule.timesteps[age]));
+      std::vector<double> timesteps{schedule.timesteps[age]};
+      if (i == 0 && request.first_frame.defined()) {  // in no other block's window: it is longer than the context
+        timesteps = std::vector<double>(static_cast<size_t>(input.size(2)), schedule.timesteps[age]);
+        timesteps[0] = 0;
+        input = at::cat({request.first_frame, input.slice(2, 1)}, 2);
+      }
+      const auto time = model.time_conditioning(at::tensor(timesteps, at::kFloat));
       at::Tensor hidden = model.embed(at::cat({input, input}));
       model.forward_layers({0, kLayers}, hidden, time, texts[second(age)], model.rotary().table(grid, 0, at::kCPU),
                            attention);

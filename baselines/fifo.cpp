@@ -64,6 +64,7 @@ StrategyEntry fifo_strategy() {
       "fifo", "a queue of latent frames, one at each noise level, in windows over the ranks (arXiv 2405.11473)",
       Options(), [](const Options& options) { return std::make_unique<Fifo>(options); });
   entry.streams_blocks = true;
+  entry.prompts = PromptScope::kWindow;
   return entry;
 }
 

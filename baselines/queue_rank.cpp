@@ -37,7 +37,7 @@ void QueueRank::run() {
     std::vector<at::Tensor> next;  // of the updated slots
     for (size_t w = 0; w < passes_.size(); ++w) {
       const auto span = context_.recorder.compute(label(w, iteration, context_.transformer.config().num_layers - 1));
-      next.push_back(step(passes_[w]));
+      next.push_back(step(passes_[w], iteration));
     }
     exchange_.begin(label(0, iteration, -1));
     const at::Tensor latents = at::cat(next, 2);
@@ -104,8 +104,9 @@ void QueueRank::make_passes(const std::vector<QueueWindow>& windows) {
 }
 
 // The updated slots of a window after their step, which is of first order, as the authors' is.
-at::Tensor QueueRank::step(const WindowPass& one) {
+at::Tensor QueueRank::step(WindowPass& one, int64_t iteration) {
   const QueueWindow& window = one.window;
+  one.pass.prompt = denoiser_.prompt_at(queue_.frame_in(window.updated.begin, iteration));
   const at::Tensor prediction = denoiser_.predict(one.pass, slots_.of(window.input), attention_)
                                     .slice(2, window.updated.begin - window.input.begin);
   NumberWatch::show(prediction);

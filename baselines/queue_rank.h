@@ -42,7 +42,7 @@ class QueueRank {
   at::Tensor opening_frames() const;
   Slots first_slots(const at::Tensor& opening, const Range& range) const;
   void make_passes(const std::vector<QueueWindow>& windows);
-  at::Tensor step(const WindowPass& one);
+  at::Tensor step(WindowPass& one, int64_t iteration);
   at::Tensor shift(const at::Tensor& latents, int64_t entering);
   at::Tensor entering_noise(int64_t frame) const;
 

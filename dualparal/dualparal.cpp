@@ -165,6 +165,7 @@ StrategyEntry dualparal_strategy() {
       "dualparal", "blocks of frames at rising noise levels flow through a pipeline of ranks (arXiv 2505.21070)",
       Options(), [](const Options& options) { return std::make_unique<DualParal>(options); });
   entry.streams_blocks = true;
+  entry.prompts = PromptScope::kBlock;
   return entry;
 }
 

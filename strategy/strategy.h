@@ -40,6 +40,10 @@ class Strategy {
   virtual at::Tensor initial_noise(const Request& request) const;
 };
 
+/// What of a video can have a prompt of its own: the video alone; a block, clip or window, whose first frames are
+/// StrategyPlan::block_starts; or what goes through the transformer at a time, wherever in the video that is then.
+enum class PromptScope { kVideo, kBlock, kWindow };
+
 /// A row of the table of strategies (harness/options/strategies.cpp).
 struct StrategyEntry {
   std::string name;
@@ -49,6 +53,7 @@ struct StrategyEntry {
   bool exact = false;                                                  ///< gives what `single` gives, up to rounding
   bool whole_sequence = false;  ///< every window is the whole video: sparse attention and RIFLEx apply
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
+  PromptScope prompts = PromptScope::kVideo;
 };
 
 /// The row of a strategy whose options are `Options`: a struct of fields with their defaults, which declare(OptionSet&)

@@ -42,6 +42,22 @@ inline Request experts_request(int64_t latent_frames, int64_t steps = 4) {
   return request;
 }
 
+/// ... of several prompts, of which others begin with these latent frames.
+inline Request prompts_request(int64_t latent_frames, const std::vector<int64_t>& begins, int64_t steps = 4) {
+  Request request = ranks_request(latent_frames, steps);
+  for (const int64_t frame : begins)
+    request.later_prompts.push_back({frame, randn({1, 7, 24}, 100 + static_cast<uint64_t>(frame))});
+  return request;
+}
+
+/// The same request with one prompt: that of a block whose first own frame this is.
+inline Request with_prompt_of(Request request, int64_t frame) {
+  for (const LaterPrompt& later : request.later_prompts)
+    if (later.first_frame <= frame) request.prompt_embeds = later.embeds;
+  request.later_prompts.clear();
+  return request;
+}
+
 /// Waits a random moment before every message: nothing may depend on timing.
 class SlowCommunicator final : public Communicator {
  public:

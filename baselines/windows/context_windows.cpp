@@ -67,10 +67,13 @@ class ContextWindows final : public Strategy {
 }  // namespace
 
 StrategyEntry context_windows_strategy() {
-  return strategy_entry("context_windows",
-                        "overlapping windows of frames, predicted apart and averaged in every step (as in ComfyUI; "
-                        "FreeNoise, arXiv 2310.15169)",
-                        Options(), [](const Options& options) { return std::make_unique<ContextWindows>(options); });
+  auto entry =
+      strategy_entry("context_windows",
+                     "overlapping windows of frames, predicted apart and averaged in every step (as in ComfyUI; "
+                     "FreeNoise, arXiv 2310.15169)",
+                     Options(), [](const Options& options) { return std::make_unique<ContextWindows>(options); });
+  entry.prompts = PromptScope::kBlock;
+  return entry;
 }
 
 }  // namespace dualparal

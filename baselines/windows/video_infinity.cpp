@@ -67,12 +67,13 @@ class VideoInfinity final : public Strategy {
     const int64_t rank = context.comm.rank(), ranks = context.comm.world_size();
     const auto clips = clips_of(context.request.latent_frames, ranks);
     const Range own = clips[rank];
-    const Denoiser denoiser(context.request, context.transformer, options_.halves);
+    const Denoiser denoiser(context.request, context.transformer, options_.halves, own);
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise(own);
     const auto sights = sights_of(clips, context.request.latent_frames);
     const bool local = options_.positions == Positions::kLocal;
     Pass pass = denoiser.pass(own, local ? place_of(own.begin, sights[rank], own) : own.begin);
+    pass.prompt = denoiser.prompt_at(own.begin);
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights, pass.grid.frame_tokens());
     if (local)
@@ -154,10 +155,13 @@ class VideoInfinity final : public Strategy {
 }  // namespace
 
 StrategyEntry video_infinity_strategy() {
-  return strategy_entry("video_infinity",
-                        "a clip for every rank; attention sees frames of the neighbours and of the whole video "
-                        "(arXiv 2406.16260)",
-                        Options(), [](const Options& options) { return std::make_unique<VideoInfinity>(options); });
+  auto entry =
+      strategy_entry("video_infinity",
+                     "a clip for every rank; attention sees frames of the neighbours and of the whole video "
+                     "(arXiv 2406.16260)",
+                     Options(), [](const Options& options) { return std::make_unique<VideoInfinity>(options); });
+  entry.prompts = PromptScope::kBlock;
+  return entry;
 }
 
 }  // namespace dualparal

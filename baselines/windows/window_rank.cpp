@@ -19,11 +19,11 @@ at::Tensor window_noise(const Request& request, const WindowOptions& options, co
 WindowRank::WindowRank(const DenoiseContext& context, const WindowOptions& options)
     : context_(context),
       options_(options),
-      denoiser_(context.request, context.transformer, options.halves),
       exchange_(context.comm, context.recorder),
       windows_(options.windows(context.request.latent_frames)),
       dealt_(deal_windows(windows_, exchange_.world_size(), options.seen_before())),
-      own_(dealt_[exchange_.rank()]) {
+      own_(dealt_[exchange_.rank()]),
+      denoiser_(context.request, context.transformer, options.halves, own_.predicted) {
   for (const auto& weights : window_weights(windows_, options.weights, options.overlap_frames))
     weights_.push_back(at::tensor(weights, at::kFloat).to(denoiser_.device()).view({1, 1, -1, 1, 1}));
 }
@@ -74,6 +74,7 @@ void WindowRank::predict_window(int64_t window, int64_t step, const NoiseLevel& 
   Pass pass = pass_of(before + frames.size());
   pass.frames = {frames.begin - before, frames.end};
   pass.time = time;
+  pass.prompt = denoiser_.prompt_at(frames.begin);
   const at::Tensor prediction =
       denoiser_.predict(pass, frames_of(latents_, {frames.begin - before, frames.end}), attention_);
   frames_of(sum, frames).add_(prediction.slice(2, before) * weights_[window]);

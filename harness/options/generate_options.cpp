@@ -144,6 +144,10 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
       "--prompt-list", o.prompt_list,
       "file with a prompt a line: a video and a result line each, the model loaded once; their numbers go into the "
       "names of files (out-1.mp4)");
+  in.option(
+      "--prompts", o.prompts,
+      "file with several prompts of one video, `frame: prompt` lines: a block, clip or window takes that of its first "
+      "own frame; the mp4 has them as chapters (strategies with blocks, clips or windows)");
   in.option("--prompt-embeds", o.prompt_embeds,
             "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
   in.option("--image", o.image, "PNG or JPEG file, the video's first frame (models that make videos from an image)");
@@ -217,9 +221,7 @@ nlohmann::ordered_json loras_json(const ModelOptions& model) {
   return list;
 }
 
-}  // namespace
-
-nlohmann::ordered_json to_json(const GenerateOptions& o) {
+nlohmann::ordered_json values_json(const GenerateOptions& o) {
   // The project's own models by their place in it: the same on every machine.
   const auto inside = fs::path(o.model.dir).lexically_proximate(data_dir());
   return {{"model", *inside.begin() == ".." ? o.model.dir : inside.string()},
@@ -261,6 +263,14 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"until_interval", o.run.until_interval},
           {"max_repeats", o.run.max_repeats},
           {"warmup_steps", *o.run.warmup_steps}};
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const GenerateOptions& o) {
+  auto json = values_json(o);
+  for (const TimedPrompt& one : o.video.timed_prompts) json["prompts"].push_back({one.frame, one.text});
+  return json;
 }
 
 }  // namespace dualparal

@@ -24,7 +24,7 @@ struct ModelOptions {
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
-  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+  int64_t threads = 0;           ///< of the CPU, per rank; 0: LibTorch's default
 };
 
 /// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
@@ -47,12 +47,21 @@ struct RunOptions {
   bool quiet = false;
 };
 
+/// A line of --prompts.
+struct TimedPrompt {
+  int64_t frame = 0;  ///< of the video, from which on it is shown
+  std::string text;
+  int64_t line = 0;  ///< of the file
+};
+
 // In the next two, empty is what the checkpoint says (generation_defaults.json, scheduler_config.json), else Wan 2.1's
 // own values.
 struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
   std::string prompt_list = {};                  ///< file with a prompt a line, a video each
   std::vector<std::string> listed_prompts = {};  ///< resolved: those of prompt_list
+  std::string prompts = {};                      ///< file with prompts of one video, each from a frame on
+  std::vector<TimedPrompt> timed_prompts = {};   ///< resolved: those of prompts, which `prompt` has as one text
   std::string prompt_embeds;                     ///< safetensors file, instead of the prompts
   std::string image = {}, last_image = {};       ///< PNG or JPEG, for models that make videos from an image
   std::string image_embeds = {};                 ///< safetensors file, instead of the images

@@ -11,6 +11,7 @@
 #include "harness/options/output_options.h"
 #include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/ops/kernels.h"
 #include "model/sampling/sampler.h"
@@ -106,6 +107,7 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
 
 WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_prompt_list(o);
+  resolve_timed_prompts(o);
   if (o.model.dir.empty()) o.model.dir = embedded_model().string();
   o.model.dir = project_path(o.model.dir).string();
   std::vector<LoraSpec> loras;
@@ -115,6 +117,7 @@ WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_sampling(o.sampling, model);
   resolve_run(o.run, o.model);
   check_video(o.video, model);
+  check_timed_prompts(o, model.geometry());
   resolve_attention(o.attention, {.strategy = o.run.strategy,
                                   .latent_frames = model.geometry().latent_frames(*o.video.frames),
                                   .trained_frames = model.geometry().latent_frames(o.video.model_frames),

@@ -13,6 +13,7 @@
 #include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
@@ -53,6 +54,9 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
   };
   request.prompt_embeds = placed(embeds.prompt);
   request.negative_prompt_embeds = placed(embeds.negative);
+  for (const TimedPrompt& one : options.video.timed_prompts)
+    if (one.frame > 0)
+      request.later_prompts.push_back({latent_frame_from(one.frame, model.geometry()), placed(embeds.prompt)});
 }
 
 // A condition of the right shapes.

@@ -112,7 +112,7 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
 
 }  // namespace
 
-void check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size) {
+StrategyPlan check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size) {
   check_usage(
       options.model.random_weights || options.run.mode == Mode::kTrace || model.has_weights(),
       "{}: configurations without weights; --mode {} needs a checkpoint's folder, or --random-weights (--mode trace "
@@ -123,7 +123,7 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
     model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
   check_image_options(options, model);
   const Request request = make_request(options, model);
-  find_strategy(options.run.strategy)
+  return find_strategy(options.run.strategy)
       .make(options.run.strategy_options)
       ->plan(workload_of(options, request, model, world_size));
 }
@@ -135,12 +135,14 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const bool runs = options.run.mode == Mode::kRun;
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
-  check_possible(options, model, world_size);
+  const StrategyPlan plan = check_possible(options, model, world_size);
   const auto each = runs_of(options);
   for (const GenerateOptions& one : each) make_traces_folder(one.output.traces);
   if (speaks(options, environment))
     for (const GenerateOptions& one : each)
       for (const auto& text : notices(given, one, model)) fmt::print(stderr, "# {}\n", text);
+  if (speaks(options, environment))
+    for (const auto& text : prompt_notices(options, plan, model.geometry())) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
   if (runs && !environment && world_size > 1) {
     try {

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include "harness/options/timed_prompts.h"
+
 namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
@@ -24,7 +26,8 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
   const OutputOptions& out = resolved.output;
   if (given.video.prompt && given.video.prompt->empty())
     texts.push_back("--prompt is empty: the video shows whatever the model makes of nothing");
-  else if (!given.video.prompt && given.video.prompt_list.empty() && resolved.video.prompt)
+  else if (!given.video.prompt && given.video.prompt_list.empty() && given.video.prompts.empty() &&
+           resolved.video.prompt)
     texts.push_back(fmt::format("no --prompt: the model's own, \"{}\"", *resolved.video.prompt));
   if (given.output.video.empty() && !out.video.empty())
     texts.push_back(fmt::format("no output was asked for: the video goes to {} (--no-decode: none)", out.video));
@@ -41,6 +44,18 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
     texts.push_back(
         fmt::format("note: flow shift {} is the checkpoint's; the official program has {} (--flow-shift {})", used,
                     official, official));
+  return texts;
+}
+
+std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const StrategyPlan& plan,
+                                        const LatentGeometry& geometry) {
+  std::vector<std::string> texts;
+  for (const ShownPrompt& one : shown_prompts(resolved, plan.block_starts, geometry))
+    if (one.frame < 0)
+      texts.push_back(
+          fmt::format("note: {}:{}: no block, clip or window begins before the next prompt does: this one is "
+                      "not shown",
+                      resolved.video.prompts, one.line));
   return texts;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/run/run_session.h"
 
+#include <algorithm>
+
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
@@ -9,6 +11,7 @@
 #include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/record/statistics.h"
@@ -59,11 +62,15 @@ void RunSession::open_sink() {
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
   if (!options_.output.no_quality)
-    quality_ = std::make_unique<QualityMeter>(QualitySubject{.frames = *options_.video.frames,
-                                                             .latent_frames = request_.latent_frames,
-                                                             .block_starts = plan_.block_starts,
-                                                             .prompt = options_.video.prompt.value_or(""),
-                                                             .content = model_.name() == "moving-shapes"});
+    quality_ = std::make_unique<QualityMeter>(
+        QualitySubject{.frames = *options_.video.frames,
+                       .latent_frames = request_.latent_frames,
+                       .block_starts = plan_.block_starts,
+                       .prompt = options_.video.prompt.value_or(""),
+                       .content = model_.name() == "moving-shapes" && options_.video.timed_prompts.empty()});
+  std::vector<Chapter> chapters;
+  for (const ShownPrompt& one : shown_prompts(options_, plan_.block_starts, model_.geometry()))
+    if (one.frame >= 0) chapters.push_back({one.frame, one.text});
   const VideoSinkOptions sink_options{
       .frames = *options_.video.frames,
       .height = *options_.video.height,
@@ -72,6 +79,7 @@ void RunSession::open_sink() {
       .decode = !options_.output.no_decode,
       .overlap = options_.output.overlap_decoding,
       .video_path = options_.output.video,
+      .chapters = std::move(chapters),
       .frames_dir = options_.output.save_frames,
       .latents_path = latents_path_,
   };
@@ -91,13 +99,26 @@ PromptEmbeds RunSession::encode_prompt() {
   return kept_->embeds.at(*options_.video.prompt);
 }
 
+// On rank 0: the first one's, and in `later` those of the others. Equal texts are encoded once.
+PromptEmbeds RunSession::encode_timed_prompts(std::vector<at::Tensor>& later) {
+  std::vector<std::string> texts;
+  for (const TimedPrompt& one : options_.video.timed_prompts)
+    if (std::ranges::find(texts, one.text) == texts.end()) texts.push_back(one.text);
+  const auto embeds = model_.encode_prompts(texts, *options_.video.negative_prompt, placement_);
+  for (const TimedPrompt& one : options_.video.timed_prompts)
+    if (one.frame > 0) later.push_back(embeds[std::ranges::find(texts, one.text) - texts.begin()].prompt);
+  return embeds.front();
+}
+
 void RunSession::condition() {
   recorder_.set_phase("encoding the prompt");
   synchronize(device_);
   reset_peak_memory(device_);
   const Stopwatch watch;
   PromptEmbeds embeds;
-  if (leads()) embeds = encode_prompt();
+  std::vector<at::Tensor> later;
+  if (leads() && options_.video.timed_prompts.empty()) embeds = encode_prompt();
+  if (leads() && !options_.video.timed_prompts.empty()) embeds = encode_timed_prompts(later);
   synchronize(device_);
   text_encode_s_ = watch.seconds();
   text_peak_bytes_ = memory_usage(device_).peak_allocated_bytes;
@@ -110,6 +131,7 @@ void RunSession::condition() {
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device_);
   set_prompts(std::move(embeds));
+  set_later_prompts(std::move(later));
   set_image();
   if (leads() && !options_.output.save_noise.empty())
     write_safetensors(options_.output.save_noise, {{"noise", strategy_->initial_noise(request_)}});
@@ -125,6 +147,15 @@ void RunSession::set_prompts(PromptEmbeds embeds) {
   std::map<std::string, at::Tensor> tensors{{"prompt_embeds", embeds.prompt.to(at::kFloat)}};
   if (embeds.negative.defined()) tensors["negative_prompt_embeds"] = embeds.negative.to(at::kFloat);
   write_safetensors(options_.output.save_prompt_embeds, tensors);
+}
+
+void RunSession::set_later_prompts(std::vector<at::Tensor> embeds) {
+  const auto& prompts = options_.video.timed_prompts;
+  for (size_t i = 1; i < prompts.size(); ++i) {
+    at::Tensor one = leads() ? embeds.at(i - 1) : at::Tensor();
+    broadcast_from_first(group_.comm(), one);
+    request_.later_prompts.push_back({latent_frame_from(prompts[i].frame, model_.geometry()), one});
+  }
 }
 
 // Rank 0's image, as the model is told of it, on every rank.

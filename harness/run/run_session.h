@@ -44,7 +44,9 @@ class RunSession {
   void open_sink();
   void set_image();
   PromptEmbeds encode_prompt();
+  PromptEmbeds encode_timed_prompts(std::vector<at::Tensor>& later);
   void set_prompts(PromptEmbeds embeds);
+  void set_later_prompts(std::vector<at::Tensor> embeds);
   ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }
 

@@ -26,7 +26,8 @@ VideoSink::VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae
   // Opened now, so that a path that cannot be written fails before the work, not after it.
   if (!options_.overlap) spool_ = std::make_unique<LatentsSpool>();
   if (!options_.video_path.empty())
-    video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps);
+    video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps,
+                                         options_.chapters, options_.frames);
   if (!options_.latents_path.empty()) latents_ = std::make_unique<LatentsFile>(options_.latents_path);
 }
 

@@ -27,8 +27,9 @@ struct VideoSinkOptions {
   /// Decode while later latents are still being denoised: takes time and memory that are being measured. Else latents
   /// wait on disk.
   bool overlap = false;
-  std::string video_path;  ///< mp4, or empty
-  std::string frames_dir;  ///< PNG files, or empty
+  std::string video_path;              ///< mp4, or empty
+  std::vector<Chapter> chapters = {};  ///< of the mp4
+  std::string frames_dir;              ///< PNG files, or empty
   /// safetensors, or empty: see LatentsFile.
   std::string latents_path;
 };

@@ -27,6 +27,21 @@ at::Tensor prompts_of(const Request& request, GuidanceHalves halves) {
   return guidance_batch(request);
 }
 
+// The same with another prompt, for every prompt; those are empty of which no frame is needed.
+std::vector<std::optional<Request>> by_prompt(const Request& request, const std::optional<Range>& frames) {
+  const auto& later = request.later_prompts;
+  std::vector<std::optional<Request>> all;
+  for (size_t prompt = 0; prompt <= later.size(); ++prompt) {
+    const Range shown{prompt > 0 ? later[prompt - 1].first_frame : 0,
+                      prompt < later.size() ? later[prompt].first_frame : request.latent_frames};
+    auto& one = all.emplace_back();
+    if (frames && intersection(*frames, shown).size() == 0) continue;
+    one = request;
+    if (prompt > 0) one->prompt_embeds = later[prompt - 1].embeds;
+  }
+  return all;
+}
+
 // A prediction that is not finite would make a video all the same.
 class WatchedSampler final : public Sampler {
  public:
@@ -53,19 +68,23 @@ int64_t NoiseLevel::expert() const {
   return expert_;
 }
 
-Denoiser::Denoiser(const Request& request, const Experts& experts, GuidanceHalves halves)
+Denoiser::Denoiser(const Request& request, const Experts& experts, GuidanceHalves halves, std::optional<Range> frames)
     : request_(request),
       experts_(experts),
       schedule_(make_schedule(request.sampler, request.scheduler, request.num_inference_steps)),
       second_from_(second_expert_from(request, schedule_)) {
   check(experts.count() == request.experts(), "{} transformer(s) for a request of {} expert(s)", experts.count(),
         request.experts());
+  micro_batches_ = dualparal::micro_batches(halves, request.guided());
+  const auto prompts = by_prompt(request, frames);
   for (int64_t expert = 0; expert < experts.count(); ++expert) {
-    const TextContext text = experts[expert].text_context(prompts_of(request, halves), request.image_embeds);
-    if (dualparal::micro_batches(halves, request.guided()) == 2)
-      text_.push_back({half_of(text, 0), half_of(text, 1)});
-    else
-      text_.push_back({text});
+    auto& of_expert = text_.emplace_back();
+    for (const auto& one : prompts) {
+      auto& of_prompt = of_expert.emplace_back();
+      if (!one) continue;
+      const TextContext text = experts[expert].text_context(prompts_of(*one, halves), request.image_embeds);
+      of_prompt = micro_batches_ == 2 ? std::vector{half_of(text, 0), half_of(text, 1)} : std::vector{text};
+    }
   }
   batch_ = request.guided() && halves == GuidanceHalves::kBatched ? 2 : 1;
 }
@@ -83,11 +102,16 @@ TokenGrid Denoiser::grid(int64_t frames) const {
       {1, transformer().config().in_channels, frames, request_.latent_height, request_.latent_width});
 }
 
+int64_t Denoiser::prompt_at(int64_t frame) const {
+  return std::ranges::count_if(request_.later_prompts,
+                               [&](const LaterPrompt& later) { return later.first_frame <= frame; });
+}
+
 Pass Denoiser::pass(const Range& frames, int64_t first_position, std::optional<Range> tokens) const {
   const TokenGrid window = grid(frames.size());
   RotaryTable rotary = transformer().rotary().table(window, first_position, device(), request_.riflex);
   if (tokens) rotary = rotary.cut(tokens->begin, tokens->end);
-  return {frames, window, tokens, rotary, {}};
+  return {frames, window, tokens, rotary, {}, 0};
 }
 
 NoiseLevel Denoiser::time(int64_t step) const {
@@ -185,8 +209,10 @@ at::Tensor Denoiser::embed(const Pass& pass, const at::Tensor& latents) const {
 
 void Denoiser::layers(const Pass& pass, at::Tensor& hidden, SelfAttention& attention, int64_t micro_batch) const {
   const int64_t expert = pass.time.expert();
-  experts_[expert].forward_layers(transformer().parts().layers, hidden, told(pass), text_[expert][micro_batch],
-                                  pass.rotary, attention);
+  const auto& text = text_[expert].at(pass.prompt);
+  check(!text.empty(), "prompt {} is not held: this rank was to need those of other frames", pass.prompt);
+  experts_[expert].forward_layers(transformer().parts().layers, hidden, told(pass), text[micro_batch], pass.rotary,
+                                  attention);
 }
 
 at::Tensor Denoiser::head(const Pass& pass, const at::Tensor& hidden) const {

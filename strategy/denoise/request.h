@@ -5,12 +5,19 @@
 #include <ATen/ATen.h>
 
 #include <optional>
+#include <vector>
 
 #include "model/ops/rotary.h"
 #include "model/sampling/sampler.h"
 #include "strategy/denoise/lvsa.h"
 
 namespace dualparal {
+
+/// A prompt that blocks, clips and windows take whose first own frame is `first_frame` or later.
+struct LaterPrompt {
+  int64_t first_frame = 0;  ///< latent frame, at least 1
+  at::Tensor embeds;        ///< [1, text tokens, text_dim]
+};
 
 struct Request {
   int64_t latent_frames = 0;
@@ -27,6 +34,8 @@ struct Request {
 
   at::Tensor prompt_embeds;           ///< [1, text tokens, text_dim]
   at::Tensor negative_prompt_embeds;  ///< [1, text tokens, text_dim]
+  /// Ascending by frame; until the first of them, prompt_embeds. For strategies with PromptScope kBlock or kWindow.
+  std::vector<LaterPrompt> later_prompts = {};
 
   /// Of a model that makes videos from an image, else undefined.
   at::Tensor image_embeds = {};  ///< [1, image tokens, image_dim], for models with an image encoder

@@ -63,6 +63,7 @@ Pass PipelineStage::pass(const StageJob& job) {
   Pass pass = places(job).own;
   pass.frames = {job.first_frame, job.first_frame + job.frames};
   pass.time = time->second;
+  pass.prompt = denoiser_.prompt_at(job.first_frame + job.keep_begin);
   return pass;
 }
 

@@ -60,6 +60,16 @@ BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
   BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
 }
 
+// A prompt that begins within a block is the next one's; one that no block begins with is not seen.
+BOOST_DATA_TEST_CASE(several_prompts_equal_a_plain_loop, data::make(kVariants) * data::make({1, 3}), variant, ranks) {
+  const Request request = prompts_request(variant.frames, {2, 6, 7, 8});
+  const auto entry = dualparal_strategy();
+  const at::Tensor noise =
+      entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, kConfig);
+  BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
 // An image as the first frame, of one transformer and of two.
 BOOST_DATA_TEST_CASE(a_first_frame_equals_a_plain_loop, data::make(kVariants) * data::make({1, 3}), variant, ranks) {
   for (Request request : {ranks_request(variant.frames), experts_request(variant.frames)}) {

@@ -8,6 +8,8 @@
 namespace dualparal {
 namespace {
 
+// SkyReels-V2's own name for what is Wan's transformer unless told otherwise.
+constexpr const char* kSkyReelsTransformer = "SkyReelsV2Transformer3DModel";
 constexpr int64_t kMostPatch = 16;
 constexpr int64_t kMostLayers = 1024;  // each is a list of tensors: memory is taken for them before any is read
 
@@ -19,7 +21,11 @@ int64_t VaeConfig::temporal_stride() const {
 
 TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   ConfigReader reader(file);
-  reader.only("_class_name", {"WanTransformer3DModel"});
+  reader.only("_class_name", {"WanTransformer3DModel", kSkyReelsTransformer});
+  if (reader.json().value("_class_name", nlohmann::json()) == kSkyReelsTransformer) {
+    reader.only("inject_sample_info", {false});
+    reader.only("num_frame_per_block", {1});  // more: attention that sees no later block
+  }
   TransformerConfig config;
   const auto patch = reader.required<std::vector<int64_t>>("patch_size");
   check(patch.size() == 3 && *std::min_element(patch.begin(), patch.end()) > 0,
@@ -120,16 +126,17 @@ ModelIndex check_model_index(const std::filesystem::path& model_dir) {
   const auto class_name = reader.required<std::string>("_class_name");
   ModelIndex index;
   index.from_image = class_name == "WanImageToVideoPipeline";
-  check(index.from_image || class_name == "WanPipeline",
-        "{}: '_class_name' expected \"WanPipeline\" or \"WanImageToVideoPipeline\", got \"{}\"", reader.file().string(),
-        class_name);
+  check(index.from_image || class_name == "WanPipeline" || class_name == "SkyReelsV2DiffusionForcingPipeline",
+        "{}: '_class_name' expected \"WanPipeline\", \"WanImageToVideoPipeline\" or "
+        "\"SkyReelsV2DiffusionForcingPipeline\", got \"{}\"",
+        reader.file().string(), class_name);
   const auto expect = [&](const std::string& part, std::initializer_list<const char*> classes) {
     const auto value = reader.required<std::vector<std::string>>(part);
     check(value.size() == 2 && std::find(classes.begin(), classes.end(), value[1]) != classes.end(),
           "{}: part '{}' is a {}, expected a {}", reader.file().string(), part, reader.json()[part].dump(),
           *classes.begin());
   };
-  expect("transformer", {"WanTransformer3DModel"});
+  expect("transformer", {"WanTransformer3DModel", kSkyReelsTransformer});
   expect("vae", {"AutoencoderKLWan"});
   expect("text_encoder", {"UMT5EncoderModel"});
   expect("tokenizer", {"T5TokenizerFast", "T5Tokenizer", "AutoTokenizer", "TokenizersBackend"});

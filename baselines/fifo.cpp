@@ -49,6 +49,8 @@ class Fifo final : public Strategy {
     return plan;
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override {
     QueueRank(context, options_.window_frames, options_.lookahead, options_.halves).run();
   }

@@ -102,6 +102,13 @@ class PipeFusion final : public Strategy {
             .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()), lengths)};
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {
+    throw UsageError(
+        "--snapshot: pipefusion sees features of the step before, which its ranks hold for the whole video; no "
+        "snapshot "
+        "keeps them");
+  }
+
   void denoise(const DenoiseContext& context) override {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const int64_t frames = context.request.latent_frames;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "strategy/denoise/request.h"
 #include "strategy/options.h"
 #include "strategy/plan.h"
+#include "strategy/snapshot/snapshots.h"
 
 namespace dualparal {
 
@@ -27,6 +29,7 @@ struct DenoiseContext {
   LatentsSink& sink;       ///< takes finished latents, in frame order, from the rank that finishes them
   /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
+  Snapshots& snapshots = no_snapshots();  ///< keep its state, and say what a resumed run goes on from
 };
 
 class Strategy {
@@ -36,6 +39,9 @@ class Strategy {
   virtual StrategyPlan plan(const Workload& work) const = 0;
   /// Denoises the whole video, as planned.
   virtual void denoise(const DenoiseContext& context) = 0;
+  /// UsageError if no snapshots can be kept of such a run, with the reason. kept_ranks: of the run that it resumes;
+  /// none: it does not. Until a strategy says otherwise, it keeps none.
+  virtual void check_snapshots(const Workload& work, std::optional<int64_t> kept_ranks) const;
   /// Initial noise of every latent frame, in frame order: [1, channels, frames, h, w].
   virtual at::Tensor initial_noise(const Request& request) const;
 };

@@ -58,6 +58,8 @@ class ContextWindows final : public Strategy {
     return window_noise(request, options_, {0, request.latent_frames});
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override { WindowRank(context, options_).run(); }
 
  private:

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/windows/window_rank.h"
 
+#include <algorithm>
+
 #include "base/measure/nvtx.h"
 #include "strategy/denoise/noise.h"
+#include "strategy/snapshot/step_snapshots.h"
 
 namespace dualparal {
 
@@ -32,12 +35,16 @@ void WindowRank::run() {
   if (own_.windows.size() == 0) return;
   const auto sampler = denoiser_.make_sampler();
   latents_ = window_noise(context_.request, options_, own_.held).to(denoiser_.device());
-  for (int64_t step = 0; step < denoiser_.steps(); ++step) {
+  const auto keepers = std::ranges::count_if(dealt_, [](const RankWindows& rank) { return rank.windows.size() > 0; });
+  StepSnapshots snapshots(context_.snapshots, {own_.held, exchange_.rank(), keepers}, denoiser_.steps());
+  snapshots.restore(latents_, *sampler);
+  for (int64_t step = snapshots.first(); step < denoiser_.steps(); ++step) {
     const NvtxRange range("step {}", step);
     const at::Tensor prediction = predict(step);
     const auto span = context_.recorder.compute(label(step));
     latents_ = sampler->step(prediction, latents_);
     context_.progress(step + 1, denoiser_.steps());
+    snapshots.after(step + 1, latents_, *sampler);
   }
   collect();
 }

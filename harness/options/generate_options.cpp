@@ -203,6 +203,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Video"}, o.video);
   add_flags({app, "Sampling"}, o.sampling);
   add_flags({app, "Output"}, o.output);
+  add_snapshot_flags(app, "Snapshots", o.snapshots);
 }
 
 namespace {

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "harness/options/attention_options.h"
+#include "harness/options/snapshot_options.h"
 #include "strategy/options.h"
 
 namespace CLI {
@@ -24,7 +25,7 @@ struct ModelOptions {
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
-  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+  int64_t threads = 0;           ///< of the CPU, per rank; 0: LibTorch's default
 };
 
 /// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
@@ -89,6 +90,7 @@ struct GenerateOptions {
   VideoOptions video;
   SamplingOptions sampling;
   OutputOptions output;
+  SnapshotOptions snapshots = {};
 };
 
 /// For flags: a whole number from 1 to `most`. What memory is taken for, or a process started, has a limit far beyond

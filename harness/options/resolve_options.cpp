@@ -120,6 +120,7 @@ WanModel resolve_generate_options(GenerateOptions& o) {
                                   .trained_frames = model.geometry().latent_frames(o.video.model_frames),
                                   .head_dim = model.transformer_config().attention_head_dim});
   resolve_output(o);
+  resolve_snapshots(o);
   return model;
 }
 

@@ -23,6 +23,9 @@
 #include "harness/run/notices.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/run_session.h"
+#include "harness/snapshots/resume_check.h"
+#include "harness/snapshots/resume_command.h"
+#include "harness/snapshots/stop_signals.h"
 #include "model/ops/kernels.h"
 
 namespace dualparal {
@@ -42,7 +45,9 @@ int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnv
 
 void print_summary(const GenerateOptions& options, const ResultLine& line) {
   fmt::print("{} frames ({} latent) of {} x {}: ", *line.frames, *line.latent_frames, *line.width, *line.height);
-  if (line.latency_s)
+  if (line.provenance.contains("resumed_after"))
+    fmt::print("denoised from iteration {} on, ", line.provenance["resumed_after"].get<int64_t>());
+  else if (line.latency_s)
     fmt::print("denoised in {:.2f} s, ", *line.latency_s);
   else
     fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", *line.world_size, kind_name(line.kind),
@@ -78,14 +83,17 @@ void make_traces_folder(const std::string& folder) {
   check(!why, "--traces {}: cannot make the folder: {}", folder, why.message());
 }
 
+// Ranks of our own launcher leave much to that.
+bool launched_by_us() { return std::getenv(kStoreVariable) != nullptr; }
+
 // By one process of a run: the one that a user or a sweep started, or the first of a launcher's.
 bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
+  return !options.run.quiet && !launched_by_us() && (!environment || environment->rank == 0);
 }
 
 // This process as one of the ranks: one run, or one for every prompt of a list. Rank 0 says what came of each.
 void run_as_rank(const GenerateOptions& options, const WanModel& model,
-                 const std::optional<RankEnvironment>& environment) {
+                 const std::optional<RankEnvironment>& environment, const std::vector<std::string>& arguments) {
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.run.backend == "nccl") load_nccl_module();
@@ -95,7 +103,9 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
     c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
   choose_kernels(options.model.kernels, device);
   Recorder recorder(device);
+  if (options.snapshots.active()) catch_stop_signals();
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
+  if (options.snapshots.active()) catch_stop_signals();  // the group has set others
   try {
     KeptModel kept;
     for (const GenerateOptions& one : runs_of(options)) {
@@ -103,10 +113,49 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
           RunSession(one, model, recorder, group, device, options.video.listed_prompts.empty() ? nullptr : &kept).run();
       if (line && !one.run.quiet) print_summary(one, *line);
     }
+  } catch (const RunStopped&) {
+    throw;  // between two iterations: no message is under way
   } catch (const std::exception& error) {
     // Other ranks may be in the middle of a message: no destructor may wait for them.
-    if (group.world_size() > 1) group.end(group.explain(error));
+    if (group.world_size() > 1)
+      group.end(group.explain(error) + (launched_by_us() ? "" : how_to_go_on(arguments, options.snapshots)));
     throw;
+  }
+}
+
+// What is said of a run that has ended before its end.
+template <class Run>
+void with_way_on(const GenerateOptions& options, const std::vector<std::string>& arguments, const Run& run) {
+  if (!options.snapshots.active() || launched_by_us()) return run();
+  const auto way_on = [&] { return how_to_go_on(arguments, options.snapshots); };
+  try {
+    run();
+  } catch (const RunStopped& stopped) {
+    throw RunStopped(stopped.done(), stopped.what() + way_on());
+  } catch (const UsageError&) {
+    throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error(fmt::format("out of memory: {}{}", first_line(error.what_without_backtrace()), way_on()));
+  } catch (const std::exception& error) {
+    throw Error(first_line(error.what()) + way_on());
+  }
+}
+
+// Starts the ranks, and after a fault starts them again, as often as was asked for.
+void launch_run(const GenerateOptions& options, std::vector<std::string> arguments, int64_t world_size) {
+  for (int64_t left = options.snapshots.restarts;; --left) {
+    try {
+      return launch_ranks(arguments, world_size, options.snapshots.active());
+    } catch (const Error& error) {
+      // A rank that was killed could not remove what it had begun.
+      for (const GenerateOptions& one : runs_of(options))
+        for (const auto& path : {one.output.video, one.output.save_latents})
+          if (!path.empty()) remove_abandoned_beside(path);
+      const bool final = dynamic_cast<const RunStopped*>(&error) || dynamic_cast<const UsageError*>(&error);
+      if (final || left == 0 || launcher_interrupted()) throw;
+      fmt::print(stderr, "# {}; the run goes on from its newest snapshot ({} more restarts)\n", error.what(), left - 1);
+      arguments = resume_arguments(arguments, options.snapshots);
+    }
   }
 }
 
@@ -123,9 +172,10 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
     model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
   check_image_options(options, model);
   const Request request = make_request(options, model);
-  find_strategy(options.run.strategy)
-      .make(options.run.strategy_options)
-      ->plan(workload_of(options, request, model, world_size));
+  const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
+  const Workload work = workload_of(options, request, model, world_size);
+  strategy->plan(work);
+  if (options.snapshots.active()) strategy->check_snapshots(work, std::nullopt);
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
@@ -142,20 +192,14 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
     for (const GenerateOptions& one : each)
       for (const auto& text : notices(given, one, model)) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
-  if (runs && !environment && world_size > 1) {
-    try {
-      return launch_ranks(arguments, world_size);
-    } catch (...) {
-      // A rank that was killed could not remove what it had begun.
-      for (const GenerateOptions& one : each)
-        for (const auto& path : {one.output.video, one.output.save_latents})
-          if (!path.empty()) remove_abandoned_beside(path);
-      throw;
-    }
-  }
+  // Once for a run: others find the snapshots that it keeps.
+  if (options.snapshots.active() && !launched_by_us() && (!environment || environment->rank == 0))
+    check_snapshot_folder(options);
+  if (runs && !environment && (world_size > 1 || options.snapshots.restarts > 0))
+    return with_way_on(options, arguments, [&] { launch_run(options, arguments, world_size); });
   std::optional<OnInterrupt> interrupt;
   if (world_size == 1 || !runs) interrupt.emplace([&options] { return what_is_kept(options); });
-  if (runs) return run_as_rank(options, model, environment);
+  if (runs) return with_way_on(options, arguments, [&] { run_as_rank(options, model, environment, arguments); });
   const std::optional<ResultLine> line = emulate(options, model);
   if (line && !options.run.quiet) print_summary(options, *line);
 }

@@ -46,9 +46,13 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
 std::string what_is_kept(const GenerateOptions& resolved) {
   if (!resolved.video.listed_prompts.empty())
     return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
+  if (resolved.snapshots.active())
+    return fmt::format("what was kept in {} stays there; --resume {} goes on from it", resolved.snapshots.folder,
+                       resolved.snapshots.folder);
   if (resolved.output.save_latents.empty()) return "nothing of this run is kept; run it again from its start";
-  return fmt::format("latents that were final lie in {}.partial/, nothing else is kept; a run cannot be continued",
-                     resolved.output.save_latents);
+  return fmt::format(
+      "latents that were final lie in {}.partial/, nothing else is kept; a run without --snapshot cannot be continued",
+      resolved.output.save_latents);
 }
 
 }  // namespace dualparal

@@ -77,11 +77,12 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise(
-        {request, experts, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
+    run.strategy.denoise({request, experts, comm, recorder, noting,
+                          [&](int64_t done, int64_t all) { progress.update(done, all); }, run.snapshots});
     synchronize(device);
   }
   trace.end_s = event_clock();
+  run.snapshots.ended();
   if (watch) watch->check();
   trace.events = recorder.events();
   const MemoryUsage memory = memory_usage(device);

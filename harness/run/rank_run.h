@@ -35,6 +35,7 @@ struct RankRun {
   /// Where the transformers stay from one prompt to the next; null: they are freed when all is denoised. Those that are
   /// there are used, warm.
   std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
+  Snapshots& snapshots = no_snapshots();
 };
 
 struct RankResult {

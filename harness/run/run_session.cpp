@@ -12,6 +12,8 @@
 #include "harness/record/results.h"
 #include "harness/record/statistics.h"
 #include "harness/run/agreement.h"
+#include "harness/snapshots/resume_check.h"
+#include "harness/snapshots/stop_signals.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
@@ -46,7 +48,22 @@ void RunSession::prepare() {
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
   };
+  open_snapshots();
   if (leads()) open_sink();
+}
+
+void RunSession::open_snapshots() {
+  const SnapshotOptions& o = options_.snapshots;
+  if (!o.active()) return;
+  recorder_.set_phase("looking for snapshots");
+  snapshots_ = std::make_unique<RunSnapshots>(
+      RunSnapshotsOptions{o.folder, o.every_s, o.resume, o.must_resume, run_identity(options_),
+                          std::chrono::seconds(options_.run.timeout_s)},
+      group_.comm(), group_.store());
+  const SavedRun* kept = snapshots_->resumed();
+  strategy_->check_snapshots(work_, kept ? std::optional(kept->world_size) : std::nullopt);
+  if (kept && leads() && !options_.run.quiet)
+    fmt::print(stderr, "# resumed after {} iterations, kept in {}\n", kept->done, o.folder);
 }
 
 // Opened before the work: files that cannot be written, or compared with, fail now.
@@ -159,8 +176,21 @@ void RunSession::denoise() {
                     !options_.output.traces.empty(),
                     leads(),
                     options_.run.strategy,
-                    kept_ ? &kept_->transformers : nullptr};
-  own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
+                    kept_ ? &kept_->transformers : nullptr,
+                    snapshots_ ? *snapshots_ : no_snapshots()};
+  LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*sink_) : nowhere;
+  if (!snapshots_) {
+    own_ = run_rank(run, request_, group_.comm(), recorder_, finished);
+    return;
+  }
+  try {
+    const auto keeping = leads() ? snapshots_->keeping(finished) : std::make_unique<NullSink>();
+    own_ = run_rank(run, request_, group_.comm(), recorder_, *keeping);
+  } catch (const RunStopped& stopped) {
+    snapshots_->stop(stopped.done());
+    throw;
+  }
+  release_stop_signals();  // what is left is short, and done again by a run that is resumed
 }
 
 std::optional<ResultLine> RunSession::finish() {
@@ -176,6 +206,7 @@ std::optional<ResultLine> RunSession::finish() {
   if (!options_.output.result.empty()) append_result(options_.output.result, line);
   if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
   if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
+  if (snapshots_) snapshots_->remove_all();
   return line;
 }
 
@@ -201,6 +232,14 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   line.program_hash = program_hash();
   line.provenance = provenance(device_);
   line.provenance["kernels"] = kernels_on(device_.type());
+  if (snapshots_) line.provenance["snapshot_every_s"] = options_.snapshots.every_s;
+  if (snapshots_ && snapshots_->resumed()) {  // times of a part are no times of the run
+    line.provenance["resumed_after"] = snapshots_->resumed()->done;
+    line.latency_s = line.first_block_s = line.bubble_ratio = line.flops = std::nullopt;
+    line.sent_bytes = std::nullopt;
+    line.samples.clear();
+    line.per_rank.clear();
+  }
   return line;
 }
 

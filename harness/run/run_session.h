@@ -15,6 +15,7 @@
 #include "harness/run/comparing.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/video_sink.h"
+#include "harness/snapshots/run_snapshots.h"
 
 namespace dualparal {
 
@@ -41,6 +42,7 @@ class RunSession {
   void denoise();
   std::optional<ResultLine> finish();
 
+  void open_snapshots();
   void open_sink();
   void set_image();
   PromptEmbeds encode_prompt();
@@ -66,6 +68,7 @@ class RunSession {
   std::string latents_path_;
   std::unique_ptr<QualityMeter> quality_;
   std::unique_ptr<VideoSink> sink_;  // on rank 0
+  std::unique_ptr<RunSnapshots> snapshots_;
 
   double text_encode_s_ = 0;
   int64_t text_peak_bytes_ = 0;

@@ -33,6 +33,8 @@ class WatchedSampler final : public Sampler {
     NumberWatch::show(prediction);
     return inner_->step(prediction, latents);
   }
+  SamplerState state() const override { return inner_->state(); }
+  void set_state(const SamplerState& state) override { inner_->set_state(state); }
 
  private:
   std::unique_ptr<Sampler> inner_;

@@ -5,6 +5,7 @@
 // gets all predictions, so that each can take the sampler's steps.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -40,6 +41,9 @@ class PipelineStage {
 
   bool first() const { return place_.stage == 0; }
   const std::vector<StageJob>& jobs() const { return jobs_; }
+
+  /// Only the first `jobs` of jobs() are certain to be run: no others are waited for ahead of time.
+  void allow(size_t jobs) { allowed_ = std::min(jobs, jobs_.size()); }
 
   /// This rank's part of the next job. The first stage passes the window, [1, channels, frames, h, w]; the others
   /// nothing.
@@ -85,6 +89,7 @@ class PipelineStage {
   Recorder& recorder_;
   std::vector<StageJob> jobs_;
   size_t ahead_;
+  size_t allowed_;
 
   std::map<int64_t, NoiseLevel> time_;                     // by step
   std::map<std::pair<int64_t, int64_t>, Places> windows_;  // by first position and number of frames

@@ -108,7 +108,7 @@ class PipeFusion final : public Strategy {
     const auto split = split_frames(frames);
     const auto order = turns(denoiser.steps(), frames);
     PipelineStage stage(denoiser, context.comm, context.recorder, {.stages = context.comm.world_size()},
-                        jobs_of(order, split));
+                        jobs_of(order, split), context.receive_ahead);
     std::optional<Patches> patches;
     if (stage.first()) patches.emplace(denoiser, split);
     const PipelineStage::Apply apply = [&](int64_t turn, const at::Tensor& prediction) {

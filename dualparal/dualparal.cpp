@@ -78,7 +78,8 @@ class DualParal final : public Strategy {
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
-    PipelineStage stage(denoiser, context.comm, context.recorder, grid, jobs_of(all, order, sees));
+    PipelineStage stage(denoiser, context.comm, context.recorder, grid, jobs_of(all, order, sees),
+                        context.receive_ahead);
     BlockQueue queue(
         all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());

@@ -18,6 +18,9 @@
 
 namespace dualparal {
 
+/// Double buffering.
+constexpr size_t kReceiveAhead = 2;
+
 /// What a strategy is given to denoise with.
 struct DenoiseContext {
   const Request& request;  ///< what is to be generated
@@ -27,6 +30,8 @@ struct DenoiseContext {
   LatentsSink& sink;       ///< takes finished latents, in frame order, from the rank that finishes them
   /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
+  /// Messages that a stage of a pipeline may be receiving while it computes, where jobs do not wait for each other.
+  size_t receive_ahead = kReceiveAhead;
 };
 
 class Strategy {

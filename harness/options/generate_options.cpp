@@ -117,6 +117,12 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
+  in.option(
+        "--receive-ahead", o.receive_ahead,
+        "0, 1 or 2: messages that a stage of dualparal's pipeline may be receiving while it computes; with NCCL each "
+        "takes up to 4 of the GPU's multiprocessors while it waits (docs/gpu.md)")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{2}));
   in.option("--repeats", o.repeats,
             "times to denoise, one after the other; the latency is their median, the video the first")
       ->capture_default_str()
@@ -256,6 +262,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"initial_noise", o.sampling.initial_noise},
           {"no_decode", o.output.no_decode},
           {"overlap_decoding", o.output.overlap_decoding},
+          {"receive_ahead", o.run.receive_ahead},
           {"repeats", o.run.repeats},
           {"until_interval", o.run.until_interval},
           {"max_repeats", o.run.max_repeats},

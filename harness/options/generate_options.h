@@ -24,7 +24,7 @@ struct ModelOptions {
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
-  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+  int64_t threads = 0;           ///< of the CPU, per rank; 0: LibTorch's default
 };
 
 /// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
@@ -44,6 +44,7 @@ struct RunOptions {
       0;  ///< go on until the 95 % interval's half width is less than this part of the mean; 0: do not
   int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
+  int64_t receive_ahead = 2;            ///< messages that a pipeline's stage receives while it computes
   bool quiet = false;
 };
 

@@ -64,9 +64,9 @@ void check_recipes(const std::string& row, const ResultGroup& before, const Resu
     return found;
   };
   if (before.ok.empty() || !before.ok[0].config.is_object()) return;
-  static const std::set<std::string> kFree = {"model",     "prompt_embeds",    "initial_noise",
-                                              "repeats",   "until_interval",   "max_repeats",
-                                              "no_decode", "overlap_decoding", "warmup_steps"};
+  static const std::set<std::string> kFree = {"model",          "prompt_embeds", "initial_noise", "repeats",
+                                              "until_interval", "max_repeats",   "no_decode",     "overlap_decoding",
+                                              "warmup_steps",   "receive_ahead"};
   for (const auto& [name, ignored] : before.ok[0].config.items()) {
     const auto mine = values(before, name), theirs = values(after, name);
     check(kFree.contains(name) || theirs.empty() || mine == theirs,

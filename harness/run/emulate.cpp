@@ -6,16 +6,19 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/clock.h"
+#include "base/cuda.h"
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
 #include "harness/trace/rank_lines.h"
+#include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
 #include "model/ops/meta_kernels.h"
 
@@ -111,6 +114,8 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
       traces.push_back(std::move(result.trace));
     } catch (const c10::OutOfMemoryError& error) {
       fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+    } catch (const c10::AcceleratorError& error) {
+      fail("rank {} while {}: {}", rank, recorder.activity_of_device(), first_line(error.what()));
     }
     release_cached_memory(device);
   }
@@ -124,6 +129,9 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
+  line.provenance["attention"] =
+      attention_kernel(device, placement.dtype, model.transformer_config().attention_head_dim);
+  line.provenance["gpu_state"] = device.is_cuda() ? gpu_state(pci_address(device)) : nullptr;
   if (!options.output.result.empty()) append_result(options.output.result, line);
   if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
   return line;

@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdlib>
 #include <thread>
@@ -21,19 +20,13 @@
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
 #include "harness/run/notices.h"
+#include "harness/run/rank_device.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/run_session.h"
 #include "model/ops/kernels.h"
 
 namespace dualparal {
 namespace {
-
-at::Device rank_device(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  const at::Device device = parse_device(options.model.device);
-  if (!device.is_cuda() || !environment || options.model.device != "cuda") return device;
-  const auto index = environment->local_rank % at::detail::getCUDAHooks().deviceCount();
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
-}
 
 int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
   if (options.model.threads > 0 || !environment || std::getenv("OMP_NUM_THREADS")) return options.model.threads;
@@ -83,6 +76,13 @@ bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>
   return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
 }
 
+// The exception that is being handled; a fault of the device with what it was given when that showed.
+[[noreturn]] void rethrow_with_place(const std::exception& error, const Recorder& recorder) {
+  if (dynamic_cast<const c10::AcceleratorError*>(&error))
+    fail("{}: {}", recorder.activity_of_device(), first_line(error.what()));
+  throw;
+}
+
 // This process as one of the ranks: one run, or one for every prompt of a list. Rank 0 says what came of each.
 void run_as_rank(const GenerateOptions& options, const WanModel& model,
                  const std::optional<RankEnvironment>& environment) {
@@ -90,9 +90,7 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.run.backend == "nccl") load_nccl_module();
   const c10::InferenceMode inference;
-  const at::Device device = rank_device(options, environment);
-  if (device.is_cuda())
-    c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
+  const at::Device device = rank_device(options.model.device, environment);
   choose_kernels(options.model.kernels, device);
   Recorder recorder(device);
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
@@ -106,7 +104,7 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
   } catch (const std::exception& error) {
     // Other ranks may be in the middle of a message: no destructor may wait for them.
     if (group.world_size() > 1) group.end(group.explain(error));
-    throw;
+    rethrow_with_place(error, recorder);
   }
 }
 
@@ -129,6 +127,7 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
+  if (given.run.backend == "nccl") set_nccl_environment();  // no thread has been started yet
   GenerateOptions options = given;
   const WanModel model = resolve_generate_options(options);
   const auto environment = rank_environment();

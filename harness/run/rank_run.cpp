@@ -71,14 +71,16 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   synchronize(device);
   reset_peak_memory(device);
   restart_peak_resident();
+  const int64_t allocations_before = memory_usage(device).device_allocations;
   NotingSink noting(sink, recorder, watch);
   RankTrace trace;
   trace.begin_s = event_clock();
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise(
-        {request, experts, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
+    run.strategy.denoise({request, experts, comm, recorder, noting,
+                          [&](int64_t done, int64_t all) { progress.update(done, all); },
+                          static_cast<size_t>(run.options.run.receive_ahead)});
     synchronize(device);
   }
   trace.end_s = event_clock();
@@ -90,6 +92,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   trace.weights_bytes = experts.weights_bytes();
   if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
   trace.device_used_bytes = device_used_bytes(device);
+  if (memory.device_allocations >= 0) trace.device_allocations = memory.device_allocations - allocations_before;
   return trace;
 }
 
@@ -128,6 +131,8 @@ Workload workload_of(const GenerateOptions& options, const Request& request, con
   const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
   Workload work = workload(request, model.transformer_config(), bytes, world_size);
   work.device = named_device(options.model.device).type();
+  work.text_tokens = model.text_tokens();
+  if (model.needs_image_embeds()) work.image_tokens = model.image_tokens();
   return work;
 }
 
@@ -178,7 +183,9 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
     Request warmup = request;
     warmup.num_inference_steps = std::min(*run.options.run.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
-    run.strategy.denoise({warmup, experts, with, recorder, nowhere});
+    DenoiseContext context{warmup, experts, with, recorder, nowhere};
+    context.receive_ahead = static_cast<size_t>(run.options.run.receive_ahead);
+    run.strategy.denoise(context);
     synchronize(device);
     recorder.clear();
   };

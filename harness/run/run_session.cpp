@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/run/run_session.h"
 
+#include "base/cuda.h"
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
@@ -8,6 +9,7 @@
 #include "harness/media/video_file.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/record/statistics.h"
@@ -15,6 +17,7 @@
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
+#include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
 
 namespace dualparal {
@@ -68,6 +71,7 @@ void RunSession::open_sink() {
       .height = *options_.video.height,
       .width = *options_.video.width,
       .fps = *options_.video.fps,
+      .device = device_,
       .decode = !options_.output.no_decode,
       .overlap = options_.output.overlap_decoding,
       .video_path = options_.output.video,
@@ -161,6 +165,7 @@ void RunSession::denoise() {
                     options_.run.strategy,
                     kept_ ? &kept_->transformers : nullptr};
   own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
+  if (leads() && device_.is_cuda()) gpu_state_ = gpu_state(pci_address(device_));
 }
 
 std::optional<ResultLine> RunSession::finish() {
@@ -190,7 +195,7 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode && device_.is_cpu()) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
+  if (!options_.output.no_decode) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
   line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plan_, work_);
   if (quality_) line.quality = quality_->result();
@@ -201,6 +206,9 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   line.program_hash = program_hash();
   line.provenance = provenance(device_);
   line.provenance["kernels"] = kernels_on(device_.type());
+  line.provenance["attention"] =
+      attention_kernel(device_, placement_.dtype, model_.transformer_config().attention_head_dim);
+  line.provenance["gpu_state"] = gpu_state_;
   return line;
 }
 

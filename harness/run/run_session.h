@@ -67,6 +67,7 @@ class RunSession {
   std::unique_ptr<QualityMeter> quality_;
   std::unique_ptr<VideoSink> sink_;  // on rank 0
 
+  nlohmann::ordered_json gpu_state_;  // when denoising was done
   double text_encode_s_ = 0;
   int64_t text_peak_bytes_ = 0;
   RankResult own_;

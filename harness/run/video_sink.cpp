@@ -103,13 +103,13 @@ void VideoSink::work() {
       if (!options_.decode) continue;
       const Stopwatch watch;
       if (!vae) {
-        if (!options_.overlap) reset_peak_memory(at::kCPU);
+        if (!options_.overlap) reset_peak_memory(options_.device);
         vae = load_vae_();
         stream = std::make_unique<Vae::Stream>(*vae);
       }
       decode(*stream, latents);
       decode_s_ += watch.seconds();
-      decode_peak_bytes_ = memory_usage(at::kCPU).peak_allocated_bytes;
+      decode_peak_bytes_ = memory_usage(options_.device).peak_allocated_bytes;
     }
   } catch (...) {
     const std::lock_guard lock(mutex_);

@@ -23,6 +23,7 @@ namespace dualparal {
 struct VideoSinkOptions {
   int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
   int64_t height = 0, width = 0, fps = 16;
+  at::Device device = at::kCPU;  ///< that decodes
   bool decode = true;
   /// Decode while later latents are still being denoised: takes time and memory that are being measured. Else latents
   /// wait on disk.

@@ -70,6 +70,7 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
   const ResultLine& run = traces.run;
   ResultLine line{.kind = ResultKind::kSimulated,
                   .strategy = run.strategy,
+                  .exact = run.exact,
                   .options = run.options,
                   .world_size = run.world_size,
                   .model = run.model,

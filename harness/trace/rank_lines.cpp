@@ -32,6 +32,7 @@ RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKin
           .peak_reserved_bytes = trace.peak_reserved_bytes,
           .process_memory_bytes = known(trace.process_memory_bytes > 0, trace.process_memory_bytes),
           .device_used_bytes = known(trace.device_used_bytes > 0, trace.device_used_bytes),
+          .device_allocations = known(trace.device_allocations >= 0, trace.device_allocations),
           .weights_bytes = trace.weights_bytes,
           .flops = known(counted, work.flops()),
           .matmul_flops = known(counted, work.matmul_flops),

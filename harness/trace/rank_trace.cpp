@@ -90,6 +90,7 @@ std::string RankTrace::to_text() const {
       {"weights_bytes", weights_bytes},
       {"process_memory_bytes", process_memory_bytes},
       {"device_used_bytes", device_used_bytes},
+      {"device_allocations", device_allocations},
       {"clock_offset_s", clock_offset_s},
       {"clock_error_s", clock_error_s},
       {"events", events.size()},
@@ -120,6 +121,7 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.weights_bytes = json.at("weights_bytes");
       trace.process_memory_bytes = json.value("process_memory_bytes", int64_t{0});
       trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
+      trace.device_allocations = json.value("device_allocations", int64_t{-1});
       trace.clock_offset_s = json.value("clock_offset_s", 0.0);
       trace.clock_error_s = json.value("clock_error_s", 0.0);
       expected = json.at("events");

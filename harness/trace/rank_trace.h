@@ -17,6 +17,7 @@ struct RankTrace {
   std::vector<Event> events = {};
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
   int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
+  int64_t device_allocations = -1;                          ///< of device memory, meanwhile; -1: not known
 
   double clock_offset_s = 0, clock_error_s = 0;  ///< added to its own clock to have rank 0's; how far off that may be
 

@@ -30,13 +30,11 @@ struct StageJob {
 
 class PipelineStage {
  public:
-  /// Hidden states that may be on their way to a stage while it computes another: double buffering.
-  static constexpr size_t kDouble = 2;
   /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
   /// under way beside the one that is computed, where jobs do not wait for each other. The denoiser has the halves of
   /// this rank (StageGrid::halves_of).
   PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
-                std::vector<StageJob> jobs, size_t ahead = kDouble);
+                std::vector<StageJob> jobs, size_t ahead);
 
   bool first() const { return place_.stage == 0; }
   const std::vector<StageJob>& jobs() const { return jobs_; }

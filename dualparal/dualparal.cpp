@@ -105,6 +105,10 @@ class DualParal final : public Strategy {
         window = queue.window(entry);
       }
       stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });
+      // Latents that are final are not held back until a window needs them: their prediction has been through all
+      // stages after as many jobs, and twice as many leave time for stages of unequal length.
+      if (const int64_t back = position - 2 * grid.stages; back >= 0 && order[back].age + 1 == denoiser.steps())
+        stage.apply_until(back, apply);
       context.progress(position + 1, total);
     }
     stage.apply_until(total - 1, apply);

@@ -99,6 +99,8 @@ Workload workload_of_block(const WanModel& model, const InspectOptions& options)
   check_usage(work.frame_tokens > 0, "--height {} --width {}: too small for a patch", options.height, options.width);
   work.element_bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.dtype)));
   work.device = named_device(options.device).type();
+  work.text_tokens = model.text_tokens();
+  if (model.needs_image_embeds()) work.image_tokens = model.image_tokens();
   return work;
 }
 

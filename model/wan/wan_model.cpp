@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/finite.h"
 #include "base/measure/nvtx.h"
+#include "model/tokenizer/text_length.h"
 
 namespace dualparal {
 namespace {
@@ -147,6 +148,6 @@ ImageCondition WanModel::encode_images(const VideoImages& images, int64_t latent
 
 bool WanModel::has_tokenizer() const { return Tokenizer::is_in(dir_ / "tokenizer"); }
 
-int64_t WanModel::text_tokens() const { return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512; }
+int64_t WanModel::text_tokens() const { return text_length(dir_ / "tokenizer"); }
 
 }  // namespace dualparal

@@ -52,7 +52,6 @@ BOOST_AUTO_TEST_CASE(two_ranks_of_this_process_measure_their_link) {
     BOOST_TEST(found.samples[i].seconds > 0);
     if (i > 0) BOOST_TEST(found.samples[i].bytes > found.samples[i - 1].bytes);
   }
-  BOOST_TEST(found.samples[2].seconds > found.samples[0].seconds);  // 8 MiB and 4 KiB
   BOOST_TEST(found.bytes_per_s > 0);
 }
 

@@ -114,6 +114,9 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--world-size", o.world_size, "ranks of an emulated or traced run")
       ->capture_default_str()
       ->check(positive_number(kMostRanks));
+  in.flag(
+      "--short-traces", o.short_traces,
+      "with --mode trace: steps and blocks that are alike are traced once; the same figures and simulations, sooner");
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);

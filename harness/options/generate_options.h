@@ -24,7 +24,7 @@ struct ModelOptions {
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
-  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+  int64_t threads = 0;           ///< of the CPU, per rank; 0: LibTorch's default
 };
 
 /// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
@@ -36,7 +36,8 @@ struct RunOptions {
   OptionValues strategy_options;  ///< as given until resolved
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
-  int64_t world_size = 1;  ///< ranks of an emulated or traced run
+  int64_t world_size = 1;     ///< ranks of an emulated or traced run
+  bool short_traces = false;  ///< traced: steps and blocks that are alike once (harness/shorten)
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
   int64_t repeats = 1;  ///< denoise as often, at least; latency is the median

@@ -57,6 +57,7 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
   check_kernels(model.kernels);
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
+  check_usage(!o.short_traces || o.mode == Mode::kTrace, "--short-traces: for --mode trace, not {}", mode_name(o.mode));
   check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),
               "--repeats, --until-interval: --mode {} times no run", mode_name(o.mode));
   check_usage(o.max_repeats >= o.repeats, "--max-repeats {}: less than --repeats {}", o.max_repeats, o.repeats);

@@ -15,6 +15,7 @@
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
+#include "harness/shorten/shortening.h"
 #include "harness/trace/rank_lines.h"
 #include "model/ops/kernels.h"
 #include "model/ops/meta_kernels.h"
@@ -71,9 +72,74 @@ void set_image(Request& request, const GenerateOptions& options, const WanModel&
                                 on_device);
 }
 
-}  // namespace
+// What all ranks share.
+struct Ranks {
+  const GenerateOptions& options;
+  const WanModel& model;
+  Strategy& strategy;
+  const StrategyPlan& plan;
+  Placement placement;
+  double load_s = 0;  // of the rank that took longest
 
-ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
+  bool shapes_only() const { return options.run.mode == Mode::kTrace; }
+};
+
+std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
+  const GenerateOptions& options = ranks.options;
+  const int64_t world_size = options.run.world_size;
+  const at::Device device = ranks.placement.device;
+  std::vector<RankTrace> traces;
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    Recorder recorder(device);
+    const auto comm = emulated_communicator(rank, world_size);
+    const auto title = fmt::format("{} {}, rank {} of {}", ranks.shapes_only() ? "trace" : "emulate",
+                                   options.run.strategy, rank, world_size);
+    NullSink nowhere;
+    try {
+      RankResult result =
+          run_rank({options, ranks.model, ranks.strategy, ranks.plan, ranks.placement, true, true, title}, request,
+                   *comm, recorder, nowhere);
+      result.trace.timed = !ranks.shapes_only();
+      if (ranks.shapes_only())  // between messages that follow each other, nothing is computed
+        std::erase_if(result.trace.events,
+                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
+      ranks.load_s = std::max(ranks.load_s, result.load_s);
+      traces.push_back(std::move(result.trace));
+    } catch (const c10::OutOfMemoryError& error) {
+      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+    }
+    release_cached_memory(device);
+  }
+  return traces;
+}
+
+// Noise and condition of a traced run: shapes without memory.
+void set_shapes(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  set_image(request, options, model, device);
+  request.initial_noise =
+      at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
+          .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+}
+
+std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
+  const GenerateOptions& options = ranks.options;
+  if (!options.run.short_traces) return each_rank(ranks, request);
+  const WholeRun whole{.repeats = what_repeats(options.run.strategy),
+                       .options = options.run.strategy_options,
+                       .size = {request.num_inference_steps, request.latent_frames},
+                       .experts = request.experts(),
+                       .guided = request.guided(),
+                       .step_period = request.sparse_attention ? request.sparse_attention->global_every : 1};
+  return short_traces(whole, [&](const RunSize& size) {
+    Request shorter = request;
+    shorter.num_inference_steps = size.steps;
+    shorter.latent_frames = size.latent_frames;
+    set_shapes(shorter, options, ranks.model, ranks.placement.device);
+    return each_rank(ranks, shorter);
+  });
+}
+
+TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
   const c10::InferenceMode inference;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
@@ -83,50 +149,42 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
-  set_image(request, options, model, device);
-  if (shapes_only)  // noise without memory
-    request.initial_noise =
-        at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
-            .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+  if (shapes_only)
+    set_shapes(request, options, model, device);
+  else
+    set_image(request, options, model, device);
 
   const int64_t world_size = options.run.world_size;
   const Workload work = workload_of(options, request, model, world_size);
   const StrategyPlan plan = strategy->plan(work);
-  std::vector<RankTrace> traces;
-  double load_s = 0;
-  for (int64_t rank = 0; rank < world_size; ++rank) {
-    Recorder recorder(device);
-    const auto comm = emulated_communicator(rank, world_size);
-    const auto title =
-        fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.run.strategy, rank, world_size);
-    NullSink nowhere;
-    try {
-      RankResult result =
-          run_rank({options, model, *strategy, plan, placement, true, true, title}, request, *comm, recorder, nowhere);
-      result.trace.timed = !shapes_only;
-      if (shapes_only)  // between messages that follow each other, nothing is computed
-        std::erase_if(result.trace.events,
-                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
-      load_s = std::max(load_s, result.load_s);
-      traces.push_back(std::move(result.trace));
-    } catch (const c10::OutOfMemoryError& error) {
-      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
-    }
-    release_cached_memory(device);
-  }
+  Ranks ranks{options, model, *strategy, plan, placement};
+  std::vector<RankTrace> traces = traces_of(ranks, request);
 
   ResultLine line = result_header(options, model.name(), request.latent_frames, world_size);
   set_rank_fields(line, traces);
-  if (!shapes_only) line.load_s = load_s;
+  if (!shapes_only) line.load_s = ranks.load_s;
   line.total_s = total.seconds();
   set_formula_fields(line, plan, work);
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
-  if (!options.output.result.empty()) append_result(options.output.result, line);
-  if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
-  return line;
+  return {std::move(line), std::move(traces)};
+}
+
+}  // namespace
+
+ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
+  TraceSet set = emulated_set(options, model);
+  if (!options.output.result.empty()) append_result(options.output.result, set.run);
+  if (!options.output.traces.empty()) write_traces(options.output.traces, set.ranks, set.run);
+  return std::move(set.run);
+}
+
+TraceSet trace_run(const GenerateOptions& options, const WanModel& model) {
+  check(options.run.mode == Mode::kTrace, "traces of shapes come from --mode trace, not {}",
+        mode_name(options.run.mode));
+  return emulated_set(options, model);
 }
 
 }  // namespace dualparal

@@ -155,7 +155,7 @@ void add_messages(const TraceSet& set, MessageTimes& out) {
 
 double latency_of(const std::vector<RankTrace>& traces) {
   double latency = 0;
-  for (const RankTrace& trace : traces) latency = std::max(latency, trace.end_s - trace.begin_s);
+  for (const RankTrace& trace : traces) latency = std::max(latency, trace.latency_s());
   return latency;
 }
 

@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
       compare_results_command(app),
       simulate_command(app),
       calibrate_command(app),
+      plan_command(app),
       inspect_command(app),
       strategies_command(app),
       doctor_command(app),

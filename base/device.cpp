@@ -9,24 +9,30 @@
 #include <fstream>
 #include <mutex>
 
+#include "base/cuda.h"
 #include "base/errors.h"
 
 namespace dualparal {
 namespace {
 
-// The CUDA driver's own description of a device: the driver library is there wherever the backend works.
-std::string cuda_device_name(int index) {
+// What the CUDA driver itself says of a device by one of its functions (text, size, device); empty where it says
+// nothing. Its library is there wherever the backend works.
+std::string ask_driver(int index, const char* function) {
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-  if (!driver) return "unknown CUDA device";
+  if (!driver) return "";
   using GetDevice = int (*)(int*, int);
-  using GetName = int (*)(char*, int, int);
   const auto get_device = reinterpret_cast<GetDevice>(dlsym(driver, "cuDeviceGet"));
-  const auto get_name = reinterpret_cast<GetName>(dlsym(driver, "cuDeviceGetName"));
+  const auto get_text = reinterpret_cast<int (*)(char*, int, int)>(dlsym(driver, function));
   int device = 0;
-  char name[256] = "";
-  if (!get_device || !get_name || get_device(&device, index) != 0 || get_name(name, sizeof name, device) != 0)
-    return "unknown CUDA device";
-  return name;
+  char text[256] = "";
+  if (!get_device || !get_text || get_device(&device, index) != 0 || get_text(text, sizeof text, device) != 0)
+    return "";
+  return text;
+}
+
+std::string cuda_device_name(int index) {
+  const std::string name = ask_driver(index, "cuDeviceGetName");
+  return name.empty() ? "unknown CUDA device" : name;
 }
 
 at::DeviceType traced_device = at::kCPU;
@@ -62,10 +68,20 @@ at::Device parse_device(const std::string& name) {
   const at::Device device = named_device(name);
   if (!device.is_cuda()) return device;
   load_cuda_backend();
+  set_arithmetic();
   const auto count = at::detail::getCUDAHooks().deviceCount();
-  check(device.index() < count, "--device {}: this machine has {} CUDA device(s)", name, count);
+  check(device.index() < count,
+        "--device {}: this machine has {} CUDA device(s); `dualparal doctor` says what it can do", name, count);
   at::globalContext().lazyInitDevice(at::kCUDA);  // the allocator's statistics exist from here on
   return device;
+}
+
+// LibTorch's defaults differ: convolutions in TF32. The environment can change them, too (TORCH_ALLOW_TF32_...).
+void set_arithmetic() {
+  auto& context = at::globalContext();
+  context.setAllowTF32CuBLAS(false);
+  context.setAllowTF32CuDNN(false);
+  context.setBenchmarkCuDNN(false);
 }
 
 at::ScalarType parse_dtype(const std::string& name) {
@@ -97,6 +113,10 @@ void synchronize(const at::Device& device) {
   // Not the whole device: messages that were posted ahead run on streams of their own until their peer sends.
   const c10::impl::VirtualGuardImpl guard(device.type());
   guard.synchronizeStream(guard.getStream(device));
+}
+
+std::string pci_address(const at::Device& device) {
+  return device.is_cuda() ? ask_driver(device.index(), "cuDeviceGetPCIBusId") : "";
 }
 
 std::string device_description(const at::Device& device) {

@@ -49,6 +49,8 @@ class Fifo final : public Strategy {
     return plan;
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override {
     QueueRank(context, options_.window_frames, options_.lookahead, options_.halves).run();
   }
@@ -64,6 +66,7 @@ StrategyEntry fifo_strategy() {
       "fifo", "a queue of latent frames, one at each noise level, in windows over the ranks (arXiv 2405.11473)",
       Options(), [](const Options& options) { return std::make_unique<Fifo>(options); });
   entry.streams_blocks = true;
+  entry.prompts = PromptScope::kWindow;
   return entry;
 }
 

@@ -102,13 +102,20 @@ class PipeFusion final : public Strategy {
             .slots = count_slots(needs, work.world_size, micro_batches(options_.halves, work.guided()), lengths)};
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {
+    throw UsageError(
+        "--snapshot: pipefusion sees features of the step before, which its ranks hold for the whole video; no "
+        "snapshot "
+        "keeps them");
+  }
+
   void denoise(const DenoiseContext& context) override {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const int64_t frames = context.request.latent_frames;
     const auto split = split_frames(frames);
     const auto order = turns(denoiser.steps(), frames);
     PipelineStage stage(denoiser, context.comm, context.recorder, {.stages = context.comm.world_size()},
-                        jobs_of(order, split));
+                        jobs_of(order, split), context.receive_ahead);
     std::optional<Patches> patches;
     if (stage.first()) patches.emplace(denoiser, split);
     const PipelineStage::Apply apply = [&](int64_t turn, const at::Tensor& prediction) {

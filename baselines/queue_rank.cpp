@@ -25,26 +25,56 @@ QueueRank::QueueRank(const DenoiseContext& context, int64_t window_frames, bool 
       exchange_(context.comm, context.recorder) {}
 
 void QueueRank::run() {
-  const at::Tensor opening = opening_frames();
   const int64_t rank = exchange_.rank(), iterations = queue_.iterations(context_.request.latent_frames);
+  const int64_t total = denoiser_.steps() + iterations, first = first_iteration();
+  const at::Tensor opening = first > 0 ? at::Tensor() : opening_frames(total);
   if (rank >= active_) return;  // more ranks than windows
-  held_ = even_ranges(static_cast<int64_t>(all_.size()), active_)[rank];
-  const std::vector<QueueWindow> own(all_.begin() + held_.begin, all_.begin() + held_.end);
-  slots_ = first_slots(opening, {own.front().updated.begin - queue_.seen, own.back().updated.end});
-  make_passes(own);
-  for (int64_t iteration = 0; iteration < iterations; ++iteration) {
+  enter_queue(opening);
+  SnapshotAgenda agenda(context_.snapshots, denoiser_.steps() + first, total);
+  for (int64_t iteration = first; iteration < iterations; ++iteration) {
     const NvtxRange range("iteration {}", iteration);
     std::vector<at::Tensor> next;  // of the updated slots
     for (size_t w = 0; w < passes_.size(); ++w) {
       const auto span = context_.recorder.compute(label(w, iteration, context_.transformer.config().num_layers - 1));
-      next.push_back(step(passes_[w]));
+      next.push_back(step(passes_[w], iteration));
     }
     exchange_.begin(label(0, iteration, -1));
     const at::Tensor latents = at::cat(next, 2);
     if (rank == 0 && queue_.frame_in(0, iteration) >= 0) context_.sink.push(latents.slice(2, 0, 1));
     slots_.latents = shift(latents, queue_.frame_in(queue_.steps, iteration));
     context_.progress(iteration + 1, iterations);
+    keep(agenda, iteration);
   }
+}
+
+// Snapshots count the opening frames' steps, then the queue's iterations.
+int64_t QueueRank::first_iteration() const {
+  const SavedRun* kept = context_.snapshots.resumed();
+  return kept ? std::max<int64_t>(0, kept->done - denoiser_.steps()) : 0;
+}
+
+// opening: undefined where the queue was kept.
+void QueueRank::enter_queue(const at::Tensor& opening) {
+  held_ = even_ranges(static_cast<int64_t>(all_.size()), active_)[exchange_.rank()];
+  const std::vector<QueueWindow> own(all_.begin() + held_.begin, all_.begin() + held_.end);
+  const Range slots{own.front().updated.begin - queue_.seen, own.back().updated.end};
+  if (opening.defined())
+    slots_ = first_slots(opening, slots);
+  else
+    slots_ = {slots, context_.snapshots.resumed()
+                         ->frames(slots, exchange_.rank())
+                         .tensor("latents")
+                         .to(denoiser_.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true)};
+  make_passes(own);
+}
+
+// The queue after an iteration: the slots of every rank.
+void QueueRank::keep(SnapshotAgenda& agenda, int64_t iteration) {
+  const int64_t done = denoiser_.steps() + iteration + 1;
+  agenda.ask_until(done);
+  if (agenda.after(done) == SnapshotDecision::kNone) return;
+  context_.snapshots.save(done, active_, latents_state(slots_.range.begin, slots_.latents, nullptr));
+  if (agenda.after(done) == SnapshotDecision::kKeepAndStop) throw RunStopped(done);
 }
 
 // A window's work in an iteration; its frames and their steps, for messages.
@@ -60,14 +90,15 @@ WorkLabel QueueRank::label(size_t window, int64_t iteration, int64_t last_layer)
 }
 
 // The first frames, a window's worth, denoised at one noise level as usual. Every rank makes them for itself.
-at::Tensor QueueRank::opening_frames() const {
+at::Tensor QueueRank::opening_frames(int64_t total) const {
   const NvtxRange range("opening frames");
   Request longer = context_.request;  // a video shorter than the window still fills the queue
   if (longer.initial_noise.defined() && longer.initial_noise.size(2) < queue_.window)
     longer.initial_noise = at::Tensor();
-  return denoise_alone(denoiser_, frame_noise(longer, 0, queue_.window).to(denoiser_.device()),
-                       denoiser_.pass({0, queue_.window}), context_.recorder,
-                       {.block = -1, .frames = {0, queue_.window - 1}});
+  StepSnapshots snapshots(context_.snapshots, {{0, queue_.window}, exchange_.rank()}, total);
+  return denoise_alone(
+      denoiser_, frame_noise(longer, 0, queue_.window).to(denoiser_.device()), denoiser_.pass({0, queue_.window}),
+      context_.recorder, {.block = -1, .frames = {0, queue_.window - 1}}, [](int64_t) {}, &snapshots);
 }
 
 // Each slot's opening frame with noise of the slot's level: the first one until the window's worth of frames is left.
@@ -104,8 +135,9 @@ void QueueRank::make_passes(const std::vector<QueueWindow>& windows) {
 }
 
 // The updated slots of a window after their step, which is of first order, as the authors' is.
-at::Tensor QueueRank::step(const WindowPass& one) {
+at::Tensor QueueRank::step(WindowPass& one, int64_t iteration) {
   const QueueWindow& window = one.window;
+  one.pass.prompt = denoiser_.prompt_at(queue_.frame_in(window.updated.begin, iteration));
   const at::Tensor prediction = denoiser_.predict(one.pass, slots_.of(window.input), attention_)
                                     .slice(2, window.updated.begin - window.input.begin);
   NumberWatch::show(prediction);

@@ -39,10 +39,13 @@ class QueueRank {
   };
 
   WorkLabel label(size_t window, int64_t iteration, int64_t last_layer) const;
-  at::Tensor opening_frames() const;
+  at::Tensor opening_frames(int64_t total) const;
+  int64_t first_iteration() const;
+  void enter_queue(const at::Tensor& opening);
+  void keep(SnapshotAgenda& agenda, int64_t iteration);
   Slots first_slots(const at::Tensor& opening, const Range& range) const;
   void make_passes(const std::vector<QueueWindow>& windows);
-  at::Tensor step(const WindowPass& one);
+  at::Tensor step(WindowPass& one, int64_t iteration);
   at::Tensor shift(const at::Tensor& latents, int64_t entering);
   at::Tensor entering_noise(int64_t frame) const;
 

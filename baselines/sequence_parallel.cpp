@@ -7,6 +7,7 @@
 #include "base/measure/nvtx.h"
 #include "baselines/sequence_attention.h"
 #include "strategy/denoise/denoiser.h"
+#include "strategy/snapshot/step_snapshots.h"
 
 namespace dualparal {
 namespace {
@@ -71,6 +72,8 @@ class SequenceParallel final : public Strategy {
     return plan;
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override {
     const bool halves = options_.guidance_parallel && context.request.guided();
     const SequenceGroup group =
@@ -85,10 +88,12 @@ class SequenceParallel final : public Strategy {
     check(held.back().size() > 0, "{} tokens cannot be split over {} ranks", tokens, held.size());
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise({0, frames});
+    StepSnapshots snapshots(context.snapshots, {{0, frames}, context.comm.rank()}, denoiser.steps());
+    snapshots.restore(latents, *sampler);
     Pass pass = denoiser.pass({0, frames}, 0, held[group.own]);
     Exchange exchange(context.comm, context.recorder);
     SequenceAttention attention(exchange, group, held);
-    for (int64_t step = 0; step < denoiser.steps(); ++step) {
+    for (int64_t step = snapshots.first(); step < denoiser.steps(); ++step) {
       const NvtxRange range("step {}", step);
       const WorkLabel label{0, step, 0, context.transformer.config().num_layers - 1};
       pass.time = denoiser.time(step);
@@ -106,6 +111,7 @@ class SequenceParallel final : public Strategy {
       const at::Tensor prediction = gather_tokens(exchange, group, denoiser.guide(pass, patches), held);
       latents = sampler->step(denoiser.unpatchify(pass, prediction), latents);
       context.progress(step + 1, denoiser.steps());
+      snapshots.after(step + 1, latents, *sampler);
     }
     if (context.comm.rank() == 0) context.sink.push(latents);
   }

@@ -22,12 +22,15 @@ class Single final : public Strategy {
             .key_value_tokens = static_cast<double>(work.tokens) * share_at_a_time(options_.halves, work.guided())};
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override {
     const Denoiser denoiser(context.request, context.transformer, options_.halves);
     const int64_t frames = context.request.latent_frames;
     const auto report = [&](int64_t done) { context.progress(done, denoiser.steps()); };
-    context.sink.push(
-        denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass({0, frames}), context.recorder, {}, report));
+    StepSnapshots snapshots(context.snapshots, {.frames = {0, frames}}, denoiser.steps());
+    context.sink.push(denoise_alone(denoiser, denoiser.noise({0, frames}), denoiser.pass({0, frames}), context.recorder,
+                                    {}, report, &snapshots));
   }
 
  private:

@@ -98,7 +98,10 @@ void FaultMonitor::watch() {
 
 std::string FaultMonitor::explain(const std::exception& error) {
   explaining_ = true;
-  const std::string own = fmt::format("rank {}, {}: {}", rank_, recorder_.activity(), first_line(error.what()));
+  const bool of_device = dynamic_cast<const c10::AcceleratorError*>(&error) != nullptr;
+  const std::string own =
+      fmt::format("rank {}, {}: {}", rank_, of_device ? recorder_.activity_of_device() : recorder_.activity(),
+                  first_line(error.what()));
   const auto* symptom = dynamic_cast<const PeerError*>(&error);
   try {
     return symptom ? find_cause(symptom->peer(), own) : report_failure(*store_, own);

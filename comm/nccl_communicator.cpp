@@ -3,9 +3,12 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <string_view>
+#include <utility>
 
 #include "base/device.h"
 #include "base/errors.h"
@@ -15,13 +18,19 @@
 namespace dualparal {
 namespace {
 
+// Faults are found and told by our own monitor: c10d's watchdog would end the process first, without a reason.
+constexpr std::array<std::pair<const char*, const char*>, 5> kOwnFaults = {{{"TORCH_NCCL_ASYNC_ERROR_HANDLING", "0"},
+                                                                            {"TORCH_NCCL_ENABLE_MONITORING", "0"},
+                                                                            {"TORCH_NCCL_DUMP_ON_TIMEOUT", "0"},
+                                                                            {"TORCH_NCCL_PROPAGATE_ERROR", "0"},
+                                                                            {"TORCH_NCCL_RETHROW_CUDA_ERRORS", "0"}}};
+
 const NcclModule& nccl_module() {
   static const NcclModule* const module = [] {
     const auto file = find_nccl_module();
-    // Read when CUDA starts. A receive that was posted ahead runs on the GPU until its peer sends: kernels must neither
-    // queue up behind it (by default, streams share eight queues), nor be loaded while it runs (which waits for it).
-    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
-    setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+    for (const auto& [name, value] : kOwnFaults)
+      check(std::getenv(name) && std::string_view(std::getenv(name)) == value,
+            "--backend nccl: {} is not {}: the environment was not set before CUDA", name, value);
     load_cuda_backend();
     return &program_module<NcclModule>(file, kNcclModuleSymbol, "--backend nccl: ", "; use --backend gloo");
   }();
@@ -43,6 +52,14 @@ void check_backend(const std::string& backend, const std::string& device) {
   check_usage(backend == "gloo" || backend == "nccl", "--backend: expected gloo or nccl, got '{}'", backend);
   check_usage(backend == "gloo" || device.starts_with("cuda"),
               "--backend nccl: needs --device cuda, got --device {}; use --backend gloo", device);
+}
+
+void set_nccl_environment() {
+  for (const auto& [name, value] : kOwnFaults) setenv(name, value, 1);
+  // Read when CUDA starts. A receive that was posted ahead runs on the GPU until its peer sends: kernels must neither
+  // queue up behind it (by default, streams share eight queues), nor be loaded while it runs (which waits for it).
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 }
 
 std::filesystem::path find_nccl_module() {

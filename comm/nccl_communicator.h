@@ -14,10 +14,14 @@ namespace dualparal {
 /// UsageError unless `backend` is one that exists and works on `device` (a --device value).
 void check_backend(const std::string& backend, const std::string& device);
 
+/// Sets what c10d and CUDA read from the environment for NCCL. Call it before any thread is started: setting a variable
+/// while another thread reads one is undefined. Those of CUDA keep the values that a user has given them.
+void set_nccl_environment();
+
 /// The module beside this program. Error that says how to build it if it is not there.
 std::filesystem::path find_nccl_module();
-/// Loads the module and LibTorch's CUDA backend, once per process and before anything else uses CUDA. Error that says
-/// what could not be loaded.
+/// Loads the module and LibTorch's CUDA backend, once per process, before anything else uses CUDA and after
+/// set_nccl_environment(). Error that says what could not be loaded.
 void load_nccl_module();
 
 struct NcclOptions {

@@ -12,12 +12,12 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <future>
 #include <map>
 #include <thread>
 
 #include "base/errors.h"
+#include "comm/nccl_links.h"
 #include "comm/with_peer.h"
 
 namespace dualparal {
@@ -27,11 +27,6 @@ using namespace std::chrono_literals;
 using c10d::ProcessGroupNCCL;
 using Clock = std::chrono::steady_clock;
 using WorkHandle = c10::intrusive_ptr<c10d::Work>;
-
-// Thread blocks of a message's kernel: links run at the same time as each other and as the layers.
-constexpr int kMaxThreadBlocks = 4;
-// Streams of a priority that LibTorch has on a device: more links would share them, and could wait for each other.
-constexpr int64_t kMaxLinks = 32;
 
 class NcclTransfer final : public Transfer {
  public:
@@ -76,12 +71,7 @@ class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(c10::intrusive_ptr<c10d::Store> store, const NcclOptions& options,
                    std::unique_ptr<Communicator> control, const at::Device& device)
-      : store_(std::move(store)), options_(options), control_(std::move(control)), device_(device) {
-    // Faults are found and told by our own monitor: c10d's would end the process first, without a reason.
-    for (const char* name : {"TORCH_NCCL_ASYNC_ERROR_HANDLING", "TORCH_NCCL_ENABLE_MONITORING",
-                             "TORCH_NCCL_DUMP_ON_TIMEOUT", "TORCH_NCCL_PROPAGATE_ERROR"})
-      setenv(name, "0", 1);
-  }
+      : store_(std::move(store)), options_(options), control_(std::move(control)), device_(device) {}
   ~NcclCommunicator() override {
     for (auto& [link, group] : links_) group->shutdown();
   }
@@ -90,11 +80,7 @@ class NcclCommunicator final : public Communicator {
   int64_t world_size() const override { return options_.world_size; }
 
   void connect(const std::vector<Link>& links) override {
-    const auto own = std::ranges::count_if(links, [&](const Link& l) { return l.from == rank() || l.to == rank(); });
-    check(own <= kMaxLinks,
-          "{} ranks talk over {} links each, and a GPU can keep {} messages apart: use --backend gloo, or "
-          "fewer ranks",
-          world_size(), own, kMaxLinks);
+    check_links_fit(links, rank(), at::cuda::getDeviceProperties(device_.index())->multiProcessorCount);
     for (const Link& link : links)
       if ((link.from == rank() || link.to == rank()) && !links_.contains(link)) open(link);
   }
@@ -140,7 +126,7 @@ class NcclCommunicator final : public Communicator {
     const int64_t peer = sending ? link.to : link.from;
     const auto group_options = ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
     group_options->timeout = 24h;  // ours is kept in wait()
-    group_options->config.maxCTAs = kMaxThreadBlocks;
+    group_options->config.maxCTAs = static_cast<int>(link_thread_blocks());
     const auto name = fmt::format("nccl/{}-{}-{}", link.from, link.to, static_cast<int>(link.channel));
     const auto group = c10::make_intrusive<ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>(name, store_),
                                                              sending ? kSender : kReceiver, 2, group_options);

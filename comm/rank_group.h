@@ -29,6 +29,8 @@ class RankGroup {
   Communicator& comm() { return *comm_; }
   int64_t rank() const { return comm_->rank(); }
   int64_t world_size() const { return comm_->world_size(); }
+  /// Where the ranks met; null if there is one rank.
+  const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
   /// The failure to report for an exception: see FaultMonitor::explain().
   std::string explain(const std::exception& error);
   /// Ends this process with `failure`. The rank that holds the store keeps it until the others have read why.

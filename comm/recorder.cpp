@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/recorder.h"
 
-#include <chrono>
 #include <exception>
 
-#include "base/device.h"
 #include "base/errors.h"
 #include "base/measure/memory.h"
 
@@ -40,51 +38,85 @@ std::string Event::text() const {
   return fmt::format("computing {}", label.text());
 }
 
-double event_clock() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 Recorder::Span::Span(Recorder& recorder, Event event)
     : recorder_(recorder),
       event_(std::move(event)),
       unwinding_(std::uncaught_exceptions()),
       outer_(recorder.computing_),
       range_([this] { return event_.text(); }) {
+  recorder_.rethrow_fault();
   if (outer_) outer_->close();
-  if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = this;
   open();
+  if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = this;
 }
 
 Recorder::Span::~Span() {
   if (event_.kind == Event::Kind::kCompute) recorder_.computing_ = outer_;
   if (std::uncaught_exceptions() > unwinding_) return;  // activity() goes on saying what failed
-  close();
-  if (outer_) outer_->open();
+  try {
+    close();
+    if (outer_) outer_->open();
+  } catch (...) {
+    recorder_.fault_ = std::current_exception();  // a destructor that threw it would end the process
+  }
 }
 
 void Recorder::Span::open() {
+  recorder_.follow_device();
   {
     const std::lock_guard lock(recorder_.mutex_);
     recorder_.busy_ = recorder_.was_busy_ = true;
     recorder_.current_ = event_;
   }
   event_.work = WorkMeter::now();
-  event_.begin_s = event_clock();
+  begin_mark_ = recorder_.clock_.mark();
 }
 
 void Recorder::Span::close() {
-  if (event_.kind == Event::Kind::kCompute) synchronize(recorder_.device_);
-  event_.end_s = event_clock();
+  const int64_t end_mark = recorder_.clock_.mark();
   event_.work = event_.kind == Event::Kind::kCompute ? WorkMeter::now() - event_.work : Work{};
   if (recorder_.notes_memory_) event_.live_bytes = memory_usage(recorder_.device_).allocated_bytes;
   recorder_.events_.push_back(event_);
+  recorder_.marks_.emplace_back(begin_mark_, end_mark);
   const std::lock_guard lock(recorder_.mutex_);
   recorder_.busy_ = false;
 }
 
+void Recorder::rethrow_fault() {
+  if (fault_) std::rethrow_exception(std::exchange(fault_, nullptr));
+}
+
+void Recorder::follow_device() {
+  const int64_t marks = clock_.passed();
+  while (passed_ < events_.size() && marks_[passed_].second < marks) ++passed_;
+  const std::lock_guard lock(mutex_);
+  behind_ = passed_ < events_.size();
+  if (behind_) at_device_ = events_[passed_];
+}
+
+const std::vector<Event>& Recorder::events() {
+  rethrow_fault();
+  const auto seconds = clock_.read();
+  for (size_t i = 0; i < events_.size(); ++i) {
+    events_[i].begin_s = seconds.at(static_cast<size_t>(marks_[i].first));
+    events_[i].end_s = seconds.at(static_cast<size_t>(marks_[i].second));
+  }
+  return events_;
+}
+
+void Recorder::clear() {
+  events_.clear();
+  marks_.clear();
+  passed_ = 0;
+  clock_.restart();
+  const std::lock_guard lock(mutex_);
+  behind_ = false;
+}
+
 void Recorder::output(int64_t bytes) {
-  const double now = event_clock();
-  events_.push_back({.kind = Event::Kind::kOutput, .bytes = bytes, .begin_s = now, .end_s = now});
+  const int64_t now = clock_.mark();
+  events_.push_back({.kind = Event::Kind::kOutput, .bytes = bytes});
+  marks_.emplace_back(now, now);
 }
 
 void Recorder::set_phase(const std::string& phase) {
@@ -97,6 +129,13 @@ std::string Recorder::activity() const {
   const std::lock_guard lock(mutex_);
   if (busy_) return current_.text();
   return was_busy_ ? "done with " + current_.text() : phase_;
+}
+
+std::string Recorder::activity_of_device() const {
+  const std::string host = activity();
+  const std::lock_guard lock(mutex_);
+  if (!behind_ || at_device_.text() == current_.text()) return host;
+  return fmt::format("{} (the device last known to be at: {})", host, at_device_.text());
 }
 
 int64_t Recorder::waiting_for() const {

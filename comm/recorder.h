@@ -4,14 +4,17 @@
 
 #include <ATen/ATen.h>
 
+#include <exception>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/layer_part.h"
 #include "base/measure/nvtx.h"
 #include "base/measure/work_meter.h"
 #include "comm/communicator.h"
+#include "comm/stream_clock.h"
 
 namespace dualparal {
 
@@ -53,19 +56,17 @@ struct Event {
   std::string text() const;  ///< "computing block 3, step 5, layers 4..7", "waiting for rank 2: block 3, step 5"
 };
 
-/// Seconds on the clock of all events: one clock for all ranks of a machine.
-double event_clock();
-
 class Recorder {
  public:
-  explicit Recorder(at::Device device) : device_(device) {}
+  explicit Recorder(at::Device device) : device_(device), clock_(device) {}
 
   /// Whether events carry the memory that is allocated at their end.
   void note_memory(bool on) { notes_memory_ = on; }
 
-  /// A span from its making to its end. The device is synchronised at the end of a computation, so that the span is the
-  /// device's, not the host's. A message within a computation interrupts it: that is noted as two computations.
-  /// A profiler sees it as an NVTX range with the event's text, in which the ranges of messages lie.
+  /// A span from its making to its end, on the device's clock: places in its stream are marked, and read by events(),
+  /// so the host goes on giving it work. A message within a computation interrupts it: that is noted as two
+  /// computations. What the device has to say of a fault when a span ends is thrown by the next one, or by events(). A
+  /// profiler sees it as an NVTX range with the event's text, in which the ranges of messages lie.
   class Span {
    public:
     Span(Recorder& recorder, Event event);
@@ -79,6 +80,7 @@ class Recorder {
 
     Recorder& recorder_;
     Event event_;
+    int64_t begin_mark_ = 0;
     int unwinding_;
     Span* outer_;  // the computation that this interrupts
     NvtxRange range_;
@@ -99,22 +101,36 @@ class Recorder {
   /// Sets what activity() says until a span opens.
   void set_phase(const std::string& phase);
 
-  const std::vector<Event>& events() const { return events_; }
-  void clear() { events_.clear(); }
+  /// All so far. Waits for the device.
+  const std::vector<Event>& events();
+  /// Forgets them. Waits for the device.
+  void clear();
   /// What this rank is doing now, in words; from any thread. After an exception: what it was doing then.
   std::string activity() const;
+  /// activity() for an error, with where the device was last known to be if that is not there: it comes to its work
+  /// later than the host, and faults of it are told later still.
+  std::string activity_of_device() const;
   /// The rank that this one is waiting for, or -1; from any thread.
   int64_t waiting_for() const;
 
  private:
+  void rethrow_fault();
+  void follow_device();
+
   at::Device device_;
+  StreamClock clock_;
   std::vector<Event> events_;
+  std::vector<std::pair<int64_t, int64_t>> marks_;  // where each begins and ends
+  size_t passed_ = 0;                               // events that the device has got past
+  std::exception_ptr fault_;
   Span* computing_ = nullptr;
   bool notes_memory_ = false;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
   bool busy_ = false, was_busy_ = false;  // a span is open; there was one in this phase
   Event current_;
+  Event at_device_;  // the first that the device has not got past
+  bool behind_ = false;
 };
 
 }  // namespace dualparal

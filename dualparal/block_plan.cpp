@@ -33,6 +33,11 @@ int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t
   return before + newest(iteration, blocks) - block;
 }
 
+int64_t final_position(const std::vector<QueueEntry>& order, int64_t position, int64_t steps, int64_t stages) {
+  const int64_t back = position - 2 * stages;
+  return back >= 0 && order[back].age + 1 == steps ? back : -1;
+}
+
 int64_t needed_position(int64_t blocks, int64_t steps, const QueueEntry& entry, bool previous_updated) {
   if (entry.iteration == 0) return -1;
   if (previous_updated && entry.block > 0) return queue_position(blocks, steps, entry.iteration - 1, entry.block - 1);

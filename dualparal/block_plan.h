@@ -36,4 +36,10 @@ int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t
 /// `previous_updated` the last step of the block before it.
 int64_t needed_position(int64_t blocks, int64_t steps, const QueueEntry& entry, bool previous_updated);
 
+/// Place in the order up to which results are there, without waiting, after the entry at `position` has been through
+/// the first of `stages` stages: if it is a block's last step, whose latents are final then and need not wait for a
+/// window that sees them. -1: none. A result has been through all stages after as many entries; twice as many leave
+/// time for stages of unequal length.
+int64_t final_position(const std::vector<QueueEntry>& order, int64_t position, int64_t steps, int64_t stages);
+
 }  // namespace dualparal

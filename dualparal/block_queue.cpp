@@ -50,7 +50,10 @@ BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_
       device_(device) {}
 
 at::Tensor BlockQueue::window(const QueueEntry& entry) {
-  if (entry.age == 0) states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
+  if (entry.age == 0) {
+    states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
+    drawn_ = entry.block + 1;
+  }
   State& state = states_.at(entry.block);
   state.submitted = state.latents;
 
@@ -73,6 +76,30 @@ void BlockQueue::apply(const QueueEntry& entry, const at::Tensor& prediction, La
   sink.push(state.latents);
   state.sampler.reset();
   states_.erase(entry.block - 1);  // its tail was this block's context; nobody else needs it
+}
+
+void BlockQueue::keep(int64_t block, RunState& kept) const {
+  const State& state = states_.at(block);
+  const std::string name = fmt::format("block {}", block);
+  kept.tensors[name + "/latents"] = state.latents;
+  if (options_.previous == PreviousContext::kMatched) kept.tensors[name + "/submitted"] = state.submitted;
+  if (state.sampler) kept.add(name + "/sampler", state.sampler->state());
+}
+
+void BlockQueue::restore(int64_t block, const RunState& kept) {
+  const std::string name = fmt::format("block {}", block);
+  const auto own = [&](const char* what) {
+    return kept.tensor(name + what).to(device_, at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  };
+  State state{own("/latents"), {}, nullptr};
+  if (options_.previous == PreviousContext::kMatched) state.submitted = own("/submitted");
+  const SamplerState sampler = kept.sampler(name + "/sampler", device_);
+  if (!sampler.numbers.empty()) {  // else it has taken all its steps
+    state.sampler = make_sampler_();
+    state.sampler->set_state(sampler);
+  }
+  states_[block] = std::move(state);
+  for (; drawn_ <= block; ++drawn_) noise_.skip();
 }
 
 }  // namespace dualparal

@@ -10,6 +10,7 @@
 #include "dualparal/noise_pool.h"
 #include "model/sampling/sampler.h"
 #include "strategy/denoise/latents_sink.h"
+#include "strategy/snapshot/run_state.h"
 
 namespace dualparal {
 
@@ -84,6 +85,11 @@ class BlockQueue {
   /// Takes the block one step further; if it was the last, hands its latents to `sink`.
   void apply(const QueueEntry& entry, const at::Tensor& prediction, LatentsSink& sink);
 
+  /// Adds what a block is after its last step to a kept state. Nothing is copied: no tensor of it changes later.
+  void keep(int64_t block, RunState& state) const;
+  /// Puts back a block of a kept state. Noise of the blocks up to it is not drawn any more.
+  void restore(int64_t block, const RunState& state);
+
  private:
   struct State {
     at::Tensor latents;    // newest, [1, channels, own frames, h, w] fp32
@@ -98,6 +104,7 @@ class BlockQueue {
   MakeSampler make_sampler_;
   at::Device device_;
   std::map<int64_t, State> states_;
+  int64_t drawn_ = 0;  // blocks whose noise was drawn
 };
 
 }  // namespace dualparal

@@ -8,6 +8,7 @@
 #include "dualparal/block_queue.h"
 #include "dualparal/dualparal_options.h"
 #include "dualparal/feature_cache.h"
+#include "dualparal/queue_snapshots.h"
 #include "strategy/parallel/pipeline_stage.h"
 #include "strategy/parallel/pipeline_traffic.h"
 
@@ -71,6 +72,14 @@ class DualParal final : public Strategy {
     return at::cat(parts, 2);
   }
 
+  void check_snapshots(const Workload& work, std::optional<int64_t>) const override {
+    const StageGrid grid = options_.groups.grid(work.world_size, work.guided());
+    check_usage(
+        !context_.previous_cached() || (grid.halves == 1 && grid.sequence == 1 && options_.partition.how == "layers"),
+        "--snapshot: cached keys and values of --previous-context matched_kv are kept of whole layers only, not "
+        "with --sequence-degree, --guidance-parallel or --partition");
+  }
+
   void denoise(const DenoiseContext& context) override {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
     const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
@@ -78,36 +87,47 @@ class DualParal final : public Strategy {
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
-    PipelineStage stage(denoiser, context.comm, context.recorder, grid, jobs_of(all, order, sees));
+    QueueSnapshots snapshots(context, order, context_.previous_cached());
+    const int64_t first = snapshots.first();
+    PipelineStage stage(denoiser, context.comm, context.recorder, grid,
+                        jobs_of(all, {order.begin() + first, order.end()}, sees), context.receive_ahead);
     BlockQueue queue(
         all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());
     std::deque<FeatureCache> caches;  // by micro-batch
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
+    snapshots.restore(stage.first() ? &queue : nullptr, caches, denoiser);
 
     const auto total = static_cast<int64_t>(order.size());
     NullSink none;  // of other ranks that take the sampler's steps, too
     LatentsSink& sink = context.comm.rank() == 0 ? context.sink : none;
-    const PipelineStage::Apply apply = [&](int64_t position, const at::Tensor& prediction) {
-      queue.apply(order[position], prediction, sink);
+    const PipelineStage::Apply apply = [&](int64_t job, const at::Tensor& prediction) {
+      queue.apply(order[first + job], prediction, sink);
+      snapshots.applied(first + job, queue);
     };
-    for (int64_t position = 0; position < total; ++position) {
+    for (int64_t position = first; position < total; ++position) {
       const QueueEntry& entry = order[position];
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
+      if (tail && snapshots.stops_before(entry.iteration)) break;
+      if (tail) stage.allow(static_cast<size_t>(snapshots.certain_at(entry.iteration) - first));
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position], entry, all));
+        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], entry, all));
       }
       at::Tensor window;
       if (stage.first()) {
-        stage.apply_until(needed_position(count, denoiser.steps(), entry, context_.previous_updated()), apply);
+        stage.apply_until(needed_position(count, denoiser.steps(), entry, context_.previous_updated()) - first, apply);
         window = queue.window(entry);
       }
       stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });
+      const int64_t final = final_position(order, position, denoiser.steps(), grid.stages);
+      if (final >= first) stage.apply_until(final - first, apply);
+      snapshots.ran(position, caches);
       context.progress(position + 1, total);
     }
-    stage.apply_until(total - 1, apply);
+    stage.apply_until(snapshots.end() - first - 1, apply);
     stage.finish();
+    snapshots.finish();
   }
 
  private:
@@ -165,6 +185,7 @@ StrategyEntry dualparal_strategy() {
       "dualparal", "blocks of frames at rising noise levels flow through a pipeline of ranks (arXiv 2505.21070)",
       Options(), [](const Options& options) { return std::make_unique<DualParal>(options); });
   entry.streams_blocks = true;
+  entry.prompts = PromptScope::kBlock;
   return entry;
 }
 

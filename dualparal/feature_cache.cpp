@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/feature_cache.h"
 
+#include <cstdio>
 #include <utility>
 
 #include "base/errors.h"
@@ -25,6 +26,31 @@ FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::
                                                const Range& frames) const {
   const int64_t begin = frames.begin * job_.grid.frame_tokens(), end = frames.end * job_.grid.frame_tokens();
   return {key.slice(1, begin, end).clone(), value.slice(1, begin, end).clone()};
+}
+
+void FeatureCache::keep(const std::string& name, RunState& state) const {
+  for (const auto& [block, layers] : tails_)
+    for (const auto& [layer, kept] : layers) {
+      const std::string place = fmt::format("{}/{}/{}", name, block, layer);
+      state.tensors[place + "/key"] = kept.key;
+      state.tensors[place + "/value"] = kept.value;
+    }
+}
+
+void FeatureCache::restore(const std::string& name, const SavedRun& kept, const LayerRange& layers,
+                           const at::Device& device) {
+  const auto own = [&](const at::Tensor& tensor) {
+    return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+  };
+  for (const RunState& rank : kept.ranks)
+    for (const auto& [place, key] : rank.tensors) {
+      long long block = 0, layer = 0;
+      if (!place.starts_with(name + "/") || !place.ends_with("/key") ||
+          std::sscanf(place.c_str() + name.size(), "/%lld/%lld/", &block, &layer) != 2 || !layers.contains(layer))
+        continue;
+      const std::string begin = place.substr(0, place.size() - 3);
+      tails_[block][layer] = {own(key), own(rank.tensor(begin + "value"))};
+    }
 }
 
 // The positions of kept keys.

@@ -8,7 +8,9 @@
 
 #include "model/ops/rotary.h"
 #include "model/ops/self_attention.h"
+#include "model/wan/layer_range.h"
 #include "strategy/parallel/ranges.h"
+#include "strategy/snapshot/run_state.h"
 
 namespace dualparal {
 
@@ -42,6 +44,11 @@ class FeatureCache final : public SelfAttention {
   const Layers& heads() const { return heads_; }
   /// What is kept for the next iteration, by block and layer. Each is used once.
   const std::map<int64_t, Layers>& tails() const { return tails_; }
+
+  /// Adds what is kept for the next iteration to a kept state, under names that begin with `name`. Nothing is copied.
+  void keep(const std::string& name, RunState& state) const;
+  /// Puts it back, of the layers that this rank holds, from whichever rank kept it.
+  void restore(const std::string& name, const SavedRun& kept, const LayerRange& layers, const at::Device& device);
 
  private:
   KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const;

@@ -18,6 +18,10 @@ class BlockNoise {
 
   /// Noise of the next block: [1, channels, block.frames(), h, w] fp32 on the CPU.
   at::Tensor next(const Block& block);
+  /// As next(), for a block whose noise nobody needs any more.
+  void skip() {
+    if (sharing_) turn_pool();
+  }
 
  private:
   void turn_pool();

@@ -26,7 +26,7 @@ parser.add_argument("--model", default=dualparal.data_dir() / "models/moving-sha
 model = parser.parse_args().model
 
 # 1. Diffusers.
-pipeline = WanPipeline.from_pretrained(model, torch_dtype=torch.float32)
+pipeline = WanPipeline.from_pretrained(model, dtype=torch.float32)
 pipeline.set_progress_bar_config(disable=True)
 noise = torch.randn(1, pipeline.transformer.config.in_channels, LATENT_FRAMES, HEIGHT // 8, WIDTH // 8,
                     generator=torch.Generator().manual_seed(1))

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from page.answer import OURS, Answer, Runner, answers, is_exact, runners  # noqa: E402
+from page.answer import OURS, Answer, Runner, answers, computes_as_single, is_exact, runners  # noqa: E402
 from panels import group  # noqa: E402
 from results import ResultsError, read_results  # noqa: E402
 
@@ -46,6 +46,8 @@ def made(runner: Runner) -> str:
     if is_exact(runner):
         return "single's, unchecked here"
     psnr = runner.point.median("quality.psnr_db")
+    if computes_as_single(runner) is None and psnr is None:
+        return "not recorded whether single's" + shows
     return "its own" + (f", {psnr:.0f} dB from single's" if psnr is not None else "") + shows
 
 

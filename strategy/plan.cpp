@@ -31,7 +31,9 @@ Workload workload(const Request& request, const TransformerConfig& config, int64
   work.experts = request.experts();
   work.features_change_at =
       second_expert_from(request, make_schedule(request.sampler, request.scheduler, request.num_inference_steps));
-  work.from_image = config.condition_channels() > 0;
+  if (request.prompt_embeds.defined()) work.text_tokens = request.prompt_embeds.size(1);
+  if (request.image_embeds.defined()) work.image_tokens = request.image_embeds.size(1);
+  work.from_image = config.condition_channels() > 0 || request.first_frame.defined();
   work.patch_channels = config.out_channels * patch[0] * patch[1] * patch[2];
   return work;
 }

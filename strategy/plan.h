@@ -28,7 +28,8 @@ struct Workload {
   int64_t experts = 1;         ///< transformers, of which each rank holds its layers
   /// Features of this and later steps are of another kind than those of earlier ones: another expert's.
   int64_t features_change_at = 0;
-  bool from_image = false;  ///< frames of the video are conditioned on an image at their places
+  int64_t text_tokens = 0, image_tokens = 0;  ///< that cross-attention sees
+  bool from_image = false;  ///< frames of the video are conditioned on an image, or are one, at their places
   at::DeviceType device =
       at::kCPU;  ///< what all ranks compute on: where the layers' parts cost the same is chosen by it
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,12 @@
 #include "strategy/denoise/request.h"
 #include "strategy/options.h"
 #include "strategy/plan.h"
+#include "strategy/snapshot/snapshots.h"
 
 namespace dualparal {
+
+/// Double buffering.
+constexpr size_t kReceiveAhead = 2;
 
 /// What a strategy is given to denoise with.
 struct DenoiseContext {
@@ -27,6 +32,9 @@ struct DenoiseContext {
   LatentsSink& sink;       ///< takes finished latents, in frame order, from the rank that finishes them
   /// Progress: units of work done (of `total`), for instance denoising steps. Called on every rank.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
+  Snapshots& snapshots = no_snapshots();  ///< keep its state, and say what a resumed run goes on from
+  /// Messages that a stage of a pipeline may be receiving while it computes, where jobs do not wait for each other.
+  size_t receive_ahead = kReceiveAhead;
 };
 
 class Strategy {
@@ -36,9 +44,16 @@ class Strategy {
   virtual StrategyPlan plan(const Workload& work) const = 0;
   /// Denoises the whole video, as planned.
   virtual void denoise(const DenoiseContext& context) = 0;
+  /// UsageError if no snapshots can be kept of such a run, with the reason. kept_ranks: of the run that it resumes;
+  /// none: it does not. Until a strategy says otherwise, it keeps none.
+  virtual void check_snapshots(const Workload& work, std::optional<int64_t> kept_ranks) const;
   /// Initial noise of every latent frame, in frame order: [1, channels, frames, h, w].
   virtual at::Tensor initial_noise(const Request& request) const;
 };
+
+/// What of a video can have a prompt of its own: the video alone; a block, clip or window, whose first frames are
+/// StrategyPlan::block_starts; or what goes through the transformer at a time, wherever in the video that is then.
+enum class PromptScope { kVideo, kBlock, kWindow };
 
 /// A row of the table of strategies (harness/options/strategies.cpp).
 struct StrategyEntry {
@@ -49,6 +64,7 @@ struct StrategyEntry {
   bool exact = false;                                                  ///< gives what `single` gives, up to rounding
   bool whole_sequence = false;  ///< every window is the whole video: sparse attention and RIFLEx apply
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
+  PromptScope prompts = PromptScope::kVideo;
 };
 
 /// The row of a strategy whose options are `Options`: a struct of fields with their defaults, which declare(OptionSet&)

@@ -42,6 +42,22 @@ inline Request experts_request(int64_t latent_frames, int64_t steps = 4) {
   return request;
 }
 
+/// ... of several prompts, of which others begin with these latent frames.
+inline Request prompts_request(int64_t latent_frames, const std::vector<int64_t>& begins, int64_t steps = 4) {
+  Request request = ranks_request(latent_frames, steps);
+  for (const int64_t frame : begins)
+    request.later_prompts.push_back({frame, randn({1, 7, 24}, 100 + static_cast<uint64_t>(frame))});
+  return request;
+}
+
+/// The same request with one prompt: that of a block whose first own frame this is.
+inline Request with_prompt_of(Request request, int64_t frame) {
+  for (const LaterPrompt& later : request.later_prompts)
+    if (later.first_frame <= frame) request.prompt_embeds = later.embeds;
+  request.later_prompts.clear();
+  return request;
+}
+
 /// Waits a random moment before every message: nothing may depend on timing.
 class SlowCommunicator final : public Communicator {
  public:
@@ -119,14 +135,16 @@ inline AnalyticCost cost_of(const StrategyEntry& entry, const OptionValues& give
   return analytic_cost(plan_of(entry, given, request, world_size, config), workload(request, config, 4, world_size));
 }
 
-/// Latents of a strategy on `world_size` ranks. sent_bytes: what all ranks sent, if asked for.
-inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
-                                   int64_t world_size, const TransformerConfig& config,
-                                   at::ScalarType dtype = at::kFloat, uint64_t delays = 0,
-                                   int64_t* sent_bytes = nullptr) {
+/// Snapshots of a rank, if they are kept; must not be null.
+using RankSnapshots = std::function<Snapshots*(int64_t rank)>;
+
+/// A strategy on `world_size` ranks, rank 0 with this sink. sent_bytes: what all ranks sent, if asked for.
+inline void denoise_into(
+    LatentsSink& sink, const StrategyEntry& entry, const OptionValues& given, const Request& request,
+    int64_t world_size, const TransformerConfig& config, at::ScalarType dtype = at::kFloat, uint64_t delays = 0,
+    int64_t* sent_bytes = nullptr, const RankSnapshots& snapshots = [](int64_t) { return &no_snapshots(); }) {
   const OptionValues options = resolve_options(entry.name, entry.options, given);
   const auto store = c10::make_intrusive<c10d::HashStore>();
-  CollectingSink sink;
   std::atomic<int64_t> sent = 0;
   std::vector<std::exception_ptr> failures(world_size);
   std::vector<std::thread> ranks;
@@ -151,9 +169,15 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
         }
         const Experts experts = second ? Experts(transformer, *second) : Experts(transformer);
         Recorder recorder(at::kCPU);
-        CollectingSink none;
+        NullSink none;
         comm->connect(plan.links());
-        strategy->denoise({request, experts, *comm, recorder, rank == 0 ? sink : none});
+        try {
+          strategy->denoise({request, experts, *comm, recorder, rank == 0 ? sink : static_cast<LatentsSink&>(none),
+                             [](int64_t, int64_t) {}, *snapshots(rank)});
+          snapshots(rank)->ended();
+        } catch (const RunStopped&) {
+          failures[rank] = std::current_exception();
+        }
         comm->barrier();
         for (const Event& event : recorder.events())
           if (event.kind == Event::Kind::kSend) sent += event.bytes;
@@ -165,6 +189,15 @@ inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValue
   for (const auto& failure : failures)
     if (failure) std::rethrow_exception(failure);
   if (sent_bytes) *sent_bytes = sent;
+}
+
+/// Its latents.
+inline at::Tensor denoise_on_ranks(const StrategyEntry& entry, const OptionValues& given, const Request& request,
+                                   int64_t world_size, const TransformerConfig& config,
+                                   at::ScalarType dtype = at::kFloat, uint64_t delays = 0,
+                                   int64_t* sent_bytes = nullptr) {
+  CollectingSink sink;
+  denoise_into(sink, entry, given, request, world_size, config, dtype, delays, sent_bytes);
   return sink.latents();
 }
 

@@ -26,7 +26,7 @@ SHARED = ["ring", "ulysses", "usp", "video_infinity", "fifo", "naive_pipeline", 
 
 
 # Of a trace's header: what the machine said, not the strategy.
-MACHINE = ("begin_s", "end_s", "process_memory_bytes", "device_used_bytes", "clock_offset_s", "clock_error_s")
+MACHINE = ("begin_s", "end_s", "process_memory_bytes", "device_used_bytes", "device_allocations", "clock_offset_s", "clock_error_s")
 
 
 def latents_cases():

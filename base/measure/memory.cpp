@@ -79,11 +79,13 @@ void count_meta_memory() {
 }
 
 MemoryUsage memory_usage(const at::Device& device) {
-  if (const Count* count = host_count(device)) return {count->allocated.load(), count->peak.load(), count->peak.load()};
+  if (const Count* count = host_count(device))
+    return {count->allocated.load(), count->peak.load(), count->peak.load(), -1};
   using c10::CachingAllocator::StatType;
   const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
   const auto all = static_cast<size_t>(StatType::AGGREGATE);
-  return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].peak};
+  return {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak, stats.reserved_bytes[all].peak,
+          stats.num_device_alloc};
 }
 
 void reset_peak_memory(const at::Device& device) {

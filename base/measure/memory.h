@@ -16,6 +16,9 @@ struct MemoryUsage {
   int64_t allocated_bytes = 0;
   int64_t peak_allocated_bytes = 0;
   int64_t peak_reserved_bytes = 0;  ///< on a CPU the same as allocated
+  /// How often the device itself was asked for memory since the process began, which on a GPU may wait for everything
+  /// that runs there; -1 for one whose allocator does not say (a CPU, shapes alone).
+  int64_t device_allocations = -1;
 };
 
 /// Puts the counting allocator in place. Call first thing in main(): tensors made before do not count.

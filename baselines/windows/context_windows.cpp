@@ -58,6 +58,8 @@ class ContextWindows final : public Strategy {
     return window_noise(request, options_, {0, request.latent_frames});
   }
 
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
+
   void denoise(const DenoiseContext& context) override { WindowRank(context, options_).run(); }
 
  private:
@@ -67,10 +69,13 @@ class ContextWindows final : public Strategy {
 }  // namespace
 
 StrategyEntry context_windows_strategy() {
-  return strategy_entry("context_windows",
-                        "overlapping windows of frames, predicted apart and averaged in every step (as in ComfyUI; "
-                        "FreeNoise, arXiv 2310.15169)",
-                        Options(), [](const Options& options) { return std::make_unique<ContextWindows>(options); });
+  auto entry =
+      strategy_entry("context_windows",
+                     "overlapping windows of frames, predicted apart and averaged in every step (as in ComfyUI; "
+                     "FreeNoise, arXiv 2310.15169)",
+                     Options(), [](const Options& options) { return std::make_unique<ContextWindows>(options); });
+  entry.prompts = PromptScope::kBlock;
+  return entry;
 }
 
 }  // namespace dualparal

@@ -7,6 +7,7 @@
 #include "base/measure/nvtx.h"
 #include "baselines/windows/dual_scope_attention.h"
 #include "strategy/denoise/denoiser.h"
+#include "strategy/snapshot/step_snapshots.h"
 
 namespace dualparal {
 namespace {
@@ -63,24 +64,35 @@ class VideoInfinity final : public Strategy {
     return plan;
   }
 
+  void check_snapshots(const Workload& work, std::optional<int64_t> kept_ranks) const override {
+    check_usage(
+        kept_ranks.value_or(work.world_size) == work.world_size,
+        "--resume: video_infinity has a clip for every rank, and the kept run had {} ranks; {} would make another "
+        "video",
+        kept_ranks.value_or(0), work.world_size);
+  }
+
   void denoise(const DenoiseContext& context) override {
     const int64_t rank = context.comm.rank(), ranks = context.comm.world_size();
     const auto clips = clips_of(context.request.latent_frames, ranks);
     const Range own = clips[rank];
-    const Denoiser denoiser(context.request, context.transformer, options_.halves);
+    const Denoiser denoiser(context.request, context.transformer, options_.halves, own);
     const auto sampler = denoiser.make_sampler();
     at::Tensor latents = denoiser.noise(own);
     const auto sights = sights_of(clips, context.request.latent_frames);
     const bool local = options_.positions == Positions::kLocal;
     Pass pass = denoiser.pass(own, local ? place_of(own.begin, sights[rank], own) : own.begin);
+    pass.prompt = denoiser.prompt_at(own.begin);
     Exchange exchange(context.comm, context.recorder);
     DualScopeAttention attention(exchange, clips, sights, pass.grid.frame_tokens());
     if (local)
       attention.place_on_arrival(places_of(sights[rank].local, sights[rank], own, denoiser),
                                  places_of(sights[rank].global, sights[rank], own, denoiser));
 
+    StepSnapshots snapshots(context.snapshots, {own, rank, ranks}, denoiser.steps());
+    snapshots.restore(latents, *sampler);
     WorkLabel label{.block = rank, .frames = {own.begin, own.end - 1}};
-    for (int64_t step = 0; step < denoiser.steps(); ++step) {
+    for (int64_t step = snapshots.first(); step < denoiser.steps(); ++step) {
       const NvtxRange range("step {}", step);
       label.step = step;
       label.last_layer = context.transformer.config().num_layers - 1;
@@ -90,6 +102,7 @@ class VideoInfinity final : public Strategy {
       const auto span = context.recorder.compute(label);
       latents = sampler->step(denoiser.predict(pass, latents, attention), latents);
       context.progress(step + 1, denoiser.steps());
+      snapshots.after(step + 1, latents, *sampler);
     }
     label.last_layer = -1;
     exchange.begin(label);
@@ -154,10 +167,13 @@ class VideoInfinity final : public Strategy {
 }  // namespace
 
 StrategyEntry video_infinity_strategy() {
-  return strategy_entry("video_infinity",
-                        "a clip for every rank; attention sees frames of the neighbours and of the whole video "
-                        "(arXiv 2406.16260)",
-                        Options(), [](const Options& options) { return std::make_unique<VideoInfinity>(options); });
+  auto entry =
+      strategy_entry("video_infinity",
+                     "a clip for every rank; attention sees frames of the neighbours and of the whole video "
+                     "(arXiv 2406.16260)",
+                     Options(), [](const Options& options) { return std::make_unique<VideoInfinity>(options); });
+  entry.prompts = PromptScope::kBlock;
+  return entry;
 }
 
 }  // namespace dualparal

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "baselines/windows/window_rank.h"
 
+#include <algorithm>
+
 #include "base/measure/nvtx.h"
 #include "strategy/denoise/noise.h"
+#include "strategy/snapshot/step_snapshots.h"
 
 namespace dualparal {
 
@@ -19,11 +22,11 @@ at::Tensor window_noise(const Request& request, const WindowOptions& options, co
 WindowRank::WindowRank(const DenoiseContext& context, const WindowOptions& options)
     : context_(context),
       options_(options),
-      denoiser_(context.request, context.transformer, options.halves),
       exchange_(context.comm, context.recorder),
       windows_(options.windows(context.request.latent_frames)),
       dealt_(deal_windows(windows_, exchange_.world_size(), options.seen_before())),
-      own_(dealt_[exchange_.rank()]) {
+      own_(dealt_[exchange_.rank()]),
+      denoiser_(context.request, context.transformer, options.halves, own_.predicted) {
   for (const auto& weights : window_weights(windows_, options.weights, options.overlap_frames))
     weights_.push_back(at::tensor(weights, at::kFloat).to(denoiser_.device()).view({1, 1, -1, 1, 1}));
 }
@@ -32,12 +35,16 @@ void WindowRank::run() {
   if (own_.windows.size() == 0) return;
   const auto sampler = denoiser_.make_sampler();
   latents_ = window_noise(context_.request, options_, own_.held).to(denoiser_.device());
-  for (int64_t step = 0; step < denoiser_.steps(); ++step) {
+  const auto keepers = std::ranges::count_if(dealt_, [](const RankWindows& rank) { return rank.windows.size() > 0; });
+  StepSnapshots snapshots(context_.snapshots, {own_.held, exchange_.rank(), keepers}, denoiser_.steps());
+  snapshots.restore(latents_, *sampler);
+  for (int64_t step = snapshots.first(); step < denoiser_.steps(); ++step) {
     const NvtxRange range("step {}", step);
     const at::Tensor prediction = predict(step);
     const auto span = context_.recorder.compute(label(step));
     latents_ = sampler->step(prediction, latents_);
     context_.progress(step + 1, denoiser_.steps());
+    snapshots.after(step + 1, latents_, *sampler);
   }
   collect();
 }
@@ -74,6 +81,7 @@ void WindowRank::predict_window(int64_t window, int64_t step, const NoiseLevel& 
   Pass pass = pass_of(before + frames.size());
   pass.frames = {frames.begin - before, frames.end};
   pass.time = time;
+  pass.prompt = denoiser_.prompt_at(frames.begin);
   const at::Tensor prediction =
       denoiser_.predict(pass, frames_of(latents_, {frames.begin - before, frames.end}), attention_);
   frames_of(sum, frames).add_(prediction.slice(2, before) * weights_[window]);

@@ -53,12 +53,12 @@ class WindowRank {
 
   const DenoiseContext& context_;
   const WindowOptions& options_;
-  Denoiser denoiser_;
   Exchange exchange_;
   LocalAttention attention_;
   std::vector<Range> windows_;
   std::vector<RankWindows> dealt_;  // by rank
   RankWindows own_;
+  Denoiser denoiser_;
   std::vector<at::Tensor> weights_;  // by window, [1, 1, frames, 1, 1]
   std::map<int64_t, Pass> passes_;   // by number of frames
   at::Tensor latents_;               // of the frames held, [1, channels, frames, h, w] fp32

@@ -15,7 +15,8 @@ Command bench_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("bench", "run an experiment file, resuming what is missing");
   app->add_option("experiment", options->experiment, "YAML file, or the name of one in configs/experiments/")
       ->required();
-  app->add_option("--output", options->output, "folder for the results [results/<name>]");
+  app->add_option("--output", options->output,
+                  "folder for the results [results/<name>, of a shard results/<name>.I-of-N]");
   app->add_option("--jobs", options->jobs, "points of an experiment of traces at the same time [processors]")
       ->check(positive_number(1024));
   app->add_flag("--retry-failed", options->retry_failed, "run failed points again");
@@ -25,6 +26,8 @@ Command bench_command(CLI::App& program) {
                   "FLAG=VALUE (strategy=dualparal, frames=129, cluster=8x-h100): these points alone; several narrow it "
                   "down, several of one flag widen it")
       ->allow_extra_args(false);
+  app->add_option("--shard", options->shard,
+                  "I/N: the I-th of N shards of the points alone, for one experiment on several machines");
   app->add_flag("--quiet", options->quiet, "no progress");
   return {app, [options] {
             const int64_t failed = run_bench(*options);

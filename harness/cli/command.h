@@ -26,6 +26,7 @@ Command compare_results_command(CLI::App& program);
 Command compare_command(CLI::App& program);
 Command simulate_command(CLI::App& program);
 Command calibrate_command(CLI::App& program);
+Command plan_command(CLI::App& program);
 Command inspect_command(CLI::App& program);
 Command strategies_command(CLI::App& program);
 Command doctor_command(CLI::App& program);

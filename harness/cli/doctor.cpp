@@ -16,8 +16,11 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
+#include "base/program_module.h"
 #include "comm/nccl_communicator.h"
 #include "harness/media/codecs.h"
+#include "harness/probe/link_probe.h"
+#include "model/ops/kernels.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -68,6 +71,29 @@ Finding nccl_module() {
   } catch (const std::exception&) {
     return {State::kMissing, "NCCL module", "not beside the program",
             "--backend nccl needs it: ./run build makes it where CUDA's headers are (--backend gloo does without)"};
+  }
+}
+
+Finding kernel_module() {
+  const fs::path file = beside_program(kKernelModuleFile);
+  if (fs::exists(file)) return {State::kThere, "CUDA kernels", file.string()};
+  return {State::kMissing, "CUDA kernels", "not beside the program",
+          "made where nvcc is (./run build); without them LibTorch's own operations do the same, slower"};
+}
+
+// Ranks on this machine, whose messages go through its memory.
+Finding links() {
+  constexpr double kGiga = 1e9, kMicro = 1e-6;
+  try {
+    const LinkFigures found = measure_gloo_here();
+    return {State::kThere, "links",
+            fmt::format("Gloo between two ranks here: {:.0f} us for {} KiB, {:.2f} GB/s for large messages (more: "
+                        "dualparal calibrate --probe)",
+                        found.samples.front().seconds / kMicro, found.samples.front().bytes >> 10,
+                        found.bytes_per_s / kGiga)};
+  } catch (const std::exception& error) {
+    return {State::kMissing, "links", first_line(error.what()),
+            "--nproc needs TCP over the loopback interface of this machine"};
   }
 }
 
@@ -122,8 +148,13 @@ void add_models(std::vector<Finding>& findings) {
 }  // namespace
 
 std::vector<Finding> examine_machine() {
-  std::vector<Finding> findings{
-      {State::kThere, "LibTorch", TORCH_VERSION}, processors(), memory(), cuda_devices(), nccl_module()};
+  std::vector<Finding> findings{{State::kThere, "LibTorch", TORCH_VERSION},
+                                processors(),
+                                memory(),
+                                links(),
+                                cuda_devices(),
+                                kernel_module(),
+                                nccl_module()};
   add_codecs(findings);
   add_models(findings);
   return findings;

@@ -16,7 +16,8 @@ struct Finding {
   std::string how = {};  ///< what to do about it, where something is missing
 };
 
-/// Looks at processors, memory, CUDA devices, the NCCL module, FFmpeg's codecs and models. Throws nothing.
+/// Looks at processors, memory, links between ranks here, CUDA devices, the modules for them, FFmpeg's codecs and
+/// models. Throws nothing.
 std::vector<Finding> examine_machine();
 
 /// A line for each, and one that says what is to be done.

@@ -13,10 +13,10 @@
 namespace dualparal {
 namespace {
 
-const std::set<std::string> kCommon{"help",     "help-all", "model",  "device",       "dtype",
-                                    "strategy", "nproc",    "prompt", "prompt-list",  "image",
-                                    "frames",   "height",   "width",  "steps",        "guidance-scale",
-                                    "seed",     "output",   "result", "save-latents", "timeline"};
+const std::set<std::string> kCommon{"help",         "help-all",       "model",       "device",  "dtype",  "strategy",
+                                    "nproc",        "prompt",         "prompt-list", "prompts", "image",  "frames",
+                                    "height",       "width",          "steps",       "seed",    "output", "result",
+                                    "save-latents", "guidance-scale", "timeline"};
 // Of strategies that attend to the whole video.
 const std::set<std::string> kWholeSequence{"sparse-attention", "rope-riflex"};
 

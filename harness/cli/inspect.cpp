@@ -42,6 +42,9 @@ std::string transformers(const WanModel& model, const std::string& dtype) {
                        model.needs_image_embeds()
                            ? fmt::format(", cross-attention to {} tokens of {}", model.image_tokens(), t.image_dim)
                            : "");
+  if (model.takes_first_frame())
+    out += fmt::format("              {} channels; an image can be the first latent frame, with timestep 0\n",
+                       t.in_channels);
   for (int64_t expert = 0; expert < model.experts(); ++expert) {
     const auto weights = shapes_only(parse_dtype(dtype));
     const Transformer whole(t, *weights, model.whole());
@@ -59,8 +62,10 @@ std::string other_parts(const WanModel& model, const std::string& dtype) {
   const TextEncoder encoder(model.text_encoder_config(), *text);
   const auto& v = model.vae_config();
   std::string out =
-      fmt::format("vae           base {}, {} latent channels, stride {} x {} x {} (frames, height, width)\n",
-                  v.base_dim, v.z_dim, v.temporal_stride(), v.spatial_stride(), v.spatial_stride());
+      fmt::format("vae           base {}{}, {} latent channels, stride {} x {} x {} (frames, height, width){}{}\n",
+                  v.base_dim, v.decoder_dim() != v.base_dim ? fmt::format(" and {}", v.decoder_dim()) : "", v.z_dim,
+                  v.temporal_stride(), v.spatial_stride(), v.spatial_stride(), v.is_residual ? ", residual" : "",
+                  v.patch_size > 1 ? fmt::format(", patches of {}", v.patch_size) : "");
   out += size_of(*vae, dtype, model.dir() / "vae");
   const auto& e = model.text_encoder_config();
   out += fmt::format("text_encoder  {} layers, d_model {}, {} heads, vocabulary {}\n", e.num_layers, e.d_model,
@@ -99,6 +104,8 @@ Workload workload_of_block(const WanModel& model, const InspectOptions& options)
   check_usage(work.frame_tokens > 0, "--height {} --width {}: too small for a patch", options.height, options.width);
   work.element_bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.dtype)));
   work.device = named_device(options.device).type();
+  work.text_tokens = model.text_tokens();
+  if (model.needs_image_embeds()) work.image_tokens = model.image_tokens();
   return work;
 }
 

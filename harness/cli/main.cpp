@@ -4,10 +4,13 @@
 
 #include "base/errors.h"
 #include "base/measure/memory.h"
+#include "comm/rendezvous.h"
 #include "harness/cli/command.h"
 #include "harness/cli/first_steps.h"
 #include "harness/cli/standard_streams.h"
 #include "harness/cli/usage_error.h"
+#include "harness/snapshots/stop_signals.h"
+#include "strategy/snapshot/snapshots.h"
 
 namespace dualparal {
 namespace {
@@ -24,6 +27,7 @@ int run(int argc, char** argv) {
       compare_results_command(app),
       simulate_command(app),
       calibrate_command(app),
+      plan_command(app),
       inspect_command(app),
       strategies_command(app),
       doctor_command(app),
@@ -47,6 +51,9 @@ int run(int argc, char** argv) {
 int run_or_report(int argc, char** argv) {
   try {
     return run(argc, argv);
+  } catch (const RunStopped& stopped) {  // no error: it is to go on later
+    if (!std::getenv(kStoreVariable)) fmt::print(stderr, "# {}\n", stopped.what());
+    return kStoppedExitCode;
   } catch (const UsageError& error) {
     return report_error(error.what(), 2);
   } catch (const c10::OutOfMemoryError& error) {

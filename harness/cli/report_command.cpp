@@ -5,7 +5,11 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include "base/errors.h"
+#include "base/files.h"
+#include "harness/report/csv.h"
 #include "harness/report/report.h"
+#include "harness/report/report_groups.h"
 #include "harness/report/vbench.h"
 
 namespace dualparal {
@@ -13,7 +17,7 @@ namespace dualparal {
 Command report_command(CLI::App& program) {
   struct Flags {
     ReportOptions options;
-    std::string output, vbench_folder;
+    std::string output, vbench_folder, csv_file;
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand("report", "tables from result lines");
@@ -29,8 +33,14 @@ Command report_command(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--vbench-export", flags->vbench_folder,
                   "instead of tables: videos and prompts for `vbench`, in a folder");
+  app->add_option("--csv", flags->csv_file,
+                  "instead of tables: a row a line with all its fields, to this file (/dev/stdout: standard output)");
   return {app, [flags] {
-            if (!flags->vbench_folder.empty()) {
+            check_usage(flags->csv_file.empty() || (flags->vbench_folder.empty() && flags->output.empty()),
+                        "--csv writes one file and nothing else: leave out --output and --vbench-export");
+            if (!flags->csv_file.empty()) {
+              write_file(flags->csv_file, csv_table(read_report_lines(flags->options.results)));
+            } else if (!flags->vbench_folder.empty()) {
               const auto done = export_vbench(flags->options.results, flags->vbench_folder);
               fmt::print("{} videos in {}, {} result lines without one\n", done.videos, flags->vbench_folder,
                          done.without_video);

@@ -6,8 +6,30 @@
 
 namespace dualparal {
 
+namespace {
+
+// FFmpeg frees them with the rest of its context.
+void add_chapters(AVFormatContext& format, const std::vector<Chapter>& chapters, int64_t frames, int64_t fps) {
+  if (chapters.empty()) return;
+  format.chapters = static_cast<AVChapter**>(av_calloc(chapters.size(), sizeof(AVChapter*)));
+  check(format.chapters != nullptr, "out of memory for {} chapters", chapters.size());
+  for (size_t i = 0; i < chapters.size(); ++i) {
+    auto* chapter = static_cast<AVChapter*>(av_mallocz(sizeof(AVChapter)));
+    check(chapter != nullptr, "out of memory for {} chapters", chapters.size());
+    format.chapters[format.nb_chapters++] = chapter;
+    chapter->id = static_cast<int64_t>(i);
+    chapter->time_base = {1, static_cast<int>(fps)};
+    chapter->start = chapters[i].frame;
+    chapter->end = i + 1 < chapters.size() ? chapters[i + 1].frame : frames;
+    av_dict_set(&chapter->metadata, "title", chapters[i].title.c_str(), 0);
+  }
+}
+
+}  // namespace
+
 struct VideoFile::Encoder {
-  Encoder(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps)
+  Encoder(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps,
+          const std::vector<Chapter>& chapters, int64_t frames)
       : name(path.string()), file(path), height(height), width(width) {
     av_log_set_level(AV_LOG_ERROR);
     ffmpeg::check_code(avformat_alloc_output_context2(&format, nullptr, "mp4", file.path().c_str()), name);
@@ -31,6 +53,7 @@ struct VideoFile::Encoder {
     check(stream != nullptr, "{}: out of memory", name);
     ffmpeg::check_code(avcodec_parameters_from_context(stream->codecpar, codec.get()), name);
     stream->time_base = codec->time_base;
+    add_chapters(*format, chapters, frames, fps);
     ffmpeg::check_code(avio_open(&format->pb, file.path().c_str(), AVIO_FLAG_WRITE), name);
     AVDictionary* options = nullptr;
     av_dict_set(&options, "movflags", "+faststart", 0);  // plays before it has been loaded whole
@@ -94,8 +117,9 @@ struct VideoFile::Encoder {
   ffmpeg::Scaler scaler;
 };
 
-VideoFile::VideoFile(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps)
-    : encoder_(std::make_unique<Encoder>(path, height, width, fps)) {}
+VideoFile::VideoFile(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps,
+                     const std::vector<Chapter>& chapters, int64_t frames)
+    : encoder_(std::make_unique<Encoder>(path, height, width, fps, chapters, frames)) {}
 
 VideoFile::~VideoFile() = default;
 

@@ -6,13 +6,23 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace dualparal {
 
+/// A part of a video with a title, up to the next one.
+struct Chapter {
+  int64_t frame = 0;  ///< with which it begins
+  std::string title;
+};
+
 class VideoFile {
  public:
-  /// height, width: pixels (padded to even numbers in the file); fps: frames per second.
-  VideoFile(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps);
+  /// height, width: pixels (padded to even numbers in the file); fps: frames per second. chapters: ascending; `frames`
+  /// is where the last one ends, of a video with some.
+  VideoFile(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps,
+            const std::vector<Chapter>& chapters = {}, int64_t frames = 0);
   /// Without finish() nothing remains on disk.
   ~VideoFile();
 

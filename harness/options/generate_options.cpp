@@ -114,9 +114,18 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--world-size", o.world_size, "ranks of an emulated or traced run")
       ->capture_default_str()
       ->check(positive_number(kMostRanks));
+  in.flag(
+      "--short-traces", o.short_traces,
+      "with --mode trace: steps and blocks that are alike are traced once; the same figures and simulations, sooner");
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
+  in.option(
+        "--receive-ahead", o.receive_ahead,
+        "0, 1 or 2: messages that a stage of dualparal's pipeline may be receiving while it computes; with NCCL each "
+        "takes up to 4 of the GPU's multiprocessors while it waits (docs/gpu.md)")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{2}));
   in.option("--repeats", o.repeats,
             "times to denoise, one after the other; the latency is their median, the video the first")
       ->capture_default_str()
@@ -144,13 +153,18 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
       "--prompt-list", o.prompt_list,
       "file with a prompt a line: a video and a result line each, the model loaded once; their numbers go into the "
       "names of files (out-1.mp4)");
+  in.option(
+      "--prompts", o.prompts,
+      "file with several prompts of one video, `frame: prompt` lines: a block, clip or window takes that of its first "
+      "own frame; the mp4 has them as chapters (strategies with blocks, clips or windows)");
   in.option("--prompt-embeds", o.prompt_embeds,
             "safetensors with prompt_embeds and negative_prompt_embeds, each [1, tokens, text_dim]");
   in.option("--image", o.image, "PNG or JPEG file, the video's first frame (models that make videos from an image)");
   in.option("--last-image", o.last_image, "PNG or JPEG file, the video's last frame");
   in.option("--image-embeds", o.image_embeds,
             "instead of the images: safetensors with condition [1, mask and latent channels, latent frames, h, w] and, "
-            "where the model has an image encoder, image_embeds [1, tokens, image_dim]");
+            "where the model has an image encoder, image_embeds [1, tokens, image_dim]; TI2V-5B: condition [1, "
+            "channels, 1, h, w]");
   in.option("--frames", o.frames,
             "video frames, any number from 1; as many latent frames are made as hold them (Wan 2.1: "
             "ceil((frames - 1) / 4) + 1) and the surplus is cut after decoding [from the model, else 81]");
@@ -203,6 +217,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Video"}, o.video);
   add_flags({app, "Sampling"}, o.sampling);
   add_flags({app, "Output"}, o.output);
+  add_snapshot_flags(app, "Snapshots", o.snapshots);
 }
 
 namespace {
@@ -216,9 +231,7 @@ nlohmann::ordered_json loras_json(const ModelOptions& model) {
   return list;
 }
 
-}  // namespace
-
-nlohmann::ordered_json to_json(const GenerateOptions& o) {
+nlohmann::ordered_json values_json(const GenerateOptions& o) {
   // The project's own models by their place in it: the same on every machine.
   const auto inside = fs::path(o.model.dir).lexically_proximate(data_dir());
   return {{"model", *inside.begin() == ".." ? o.model.dir : inside.string()},
@@ -256,10 +269,19 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
           {"initial_noise", o.sampling.initial_noise},
           {"no_decode", o.output.no_decode},
           {"overlap_decoding", o.output.overlap_decoding},
+          {"receive_ahead", o.run.receive_ahead},
           {"repeats", o.run.repeats},
           {"until_interval", o.run.until_interval},
           {"max_repeats", o.run.max_repeats},
           {"warmup_steps", *o.run.warmup_steps}};
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const GenerateOptions& o) {
+  auto json = values_json(o);
+  for (const TimedPrompt& one : o.video.timed_prompts) json["prompts"].push_back({one.frame, one.text});
+  return json;
 }
 
 }  // namespace dualparal

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "harness/options/attention_options.h"
+#include "harness/options/snapshot_options.h"
 #include "strategy/options.h"
 
 namespace CLI {
@@ -24,7 +25,7 @@ struct ModelOptions {
   std::string vae_dtype = "fp32";
   std::string device = "cpu";
   std::string kernels = "auto";  ///< of CUDA devices: auto, own or aten (model/ops/kernels.h)
-  int64_t threads = 0;  ///< of the CPU, per rank; 0: LibTorch's default
+  int64_t threads = 0;           ///< of the CPU, per rank; 0: LibTorch's default
 };
 
 /// run: every rank a process. emulate: all ranks one after the other on one device. trace: with shapes alone.
@@ -36,7 +37,8 @@ struct RunOptions {
   OptionValues strategy_options;  ///< as given until resolved
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
-  int64_t world_size = 1;  ///< ranks of an emulated or traced run
+  int64_t world_size = 1;     ///< ranks of an emulated or traced run
+  bool short_traces = false;  ///< traced: steps and blocks that are alike once (harness/shorten)
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
   int64_t repeats = 1;  ///< denoise as often, at least; latency is the median
@@ -44,7 +46,15 @@ struct RunOptions {
       0;  ///< go on until the 95 % interval's half width is less than this part of the mean; 0: do not
   int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
+  int64_t receive_ahead = 2;            ///< messages that a pipeline's stage receives while it computes
   bool quiet = false;
+};
+
+/// A line of --prompts.
+struct TimedPrompt {
+  int64_t frame = 0;  ///< of the video, from which on it is shown
+  std::string text;
+  int64_t line = 0;  ///< of the file
 };
 
 // In the next two, empty is what the checkpoint says (generation_defaults.json, scheduler_config.json), else Wan 2.1's
@@ -53,6 +63,8 @@ struct VideoOptions {
   std::optional<std::string> prompt, negative_prompt;
   std::string prompt_list = {};                  ///< file with a prompt a line, a video each
   std::vector<std::string> listed_prompts = {};  ///< resolved: those of prompt_list
+  std::string prompts = {};                      ///< file with prompts of one video, each from a frame on
+  std::vector<TimedPrompt> timed_prompts = {};   ///< resolved: those of prompts, which `prompt` has as one text
   std::string prompt_embeds;                     ///< safetensors file, instead of the prompts
   std::string image = {}, last_image = {};       ///< PNG or JPEG, for models that make videos from an image
   std::string image_embeds = {};                 ///< safetensors file, instead of the images
@@ -89,6 +101,7 @@ struct GenerateOptions {
   VideoOptions video;
   SamplingOptions sampling;
   OutputOptions output;
+  SnapshotOptions snapshots = {};
 };
 
 /// For flags: a whole number from 1 to `most`. What memory is taken for, or a process started, has a limit far beyond

@@ -11,6 +11,7 @@
 #include "harness/options/output_options.h"
 #include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/ops/kernels.h"
 #include "model/sampling/sampler.h"
@@ -57,6 +58,7 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
   check_kernels(model.kernels);
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
+  check_usage(!o.short_traces || o.mode == Mode::kTrace, "--short-traces: for --mode trace, not {}", mode_name(o.mode));
   check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),
               "--repeats, --until-interval: --mode {} times no run", mode_name(o.mode));
   check_usage(o.max_repeats >= o.repeats, "--max-repeats {}: less than --repeats {}", o.max_repeats, o.repeats);
@@ -106,6 +108,7 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
 
 WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_prompt_list(o);
+  resolve_timed_prompts(o);
   if (o.model.dir.empty()) o.model.dir = embedded_model().string();
   o.model.dir = project_path(o.model.dir).string();
   std::vector<LoraSpec> loras;
@@ -115,21 +118,30 @@ WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_sampling(o.sampling, model);
   resolve_run(o.run, o.model);
   check_video(o.video, model);
+  check_timed_prompts(o, model.geometry());
   resolve_attention(o.attention, {.strategy = o.run.strategy,
                                   .latent_frames = model.geometry().latent_frames(*o.video.frames),
                                   .trained_frames = model.geometry().latent_frames(o.video.model_frames),
                                   .head_dim = model.transformer_config().attention_head_dim});
   resolve_output(o);
+  resolve_snapshots(o);
   return model;
+}
+
+bool shows_image(const GenerateOptions& o, const WanModel& model) {
+  return model.from_image() || !o.video.image.empty() || !o.video.image_embeds.empty();
 }
 
 void check_image_options(const GenerateOptions& o, const WanModel& model) {
   const bool images = !o.video.image.empty() || !o.video.last_image.empty();
-  check_usage(model.from_image() || (!images && o.video.image_embeds.empty()), "{}: {} makes videos from text alone",
+  check_usage(model.from_image() || model.takes_first_frame() || (!images && o.video.image_embeds.empty()),
+              "{}: {} makes videos from text alone",
               images ? (o.video.image.empty() ? "--last-image" : "--image") : "--image-embeds", o.model.dir);
   check_usage(!images || o.video.image_embeds.empty(), "--image and --image-embeds: give one of them");
   check_usage(o.video.image_embeds.empty() || o.output.save_image_embeds.empty(),
               "--save-image-embeds: --image-embeds {} is such a file", o.video.image_embeds);
+  check_usage(!model.takes_first_frame() || o.video.last_image.empty(), "--last-image: {} takes a first image only",
+              o.model.dir);
   if (!model.from_image() || o.run.mode != Mode::kRun) return;
   check_usage(!o.video.image.empty() || !o.video.image_embeds.empty(),
               "--image (or --image-embeds) is missing: {} makes videos from an image", o.model.dir);

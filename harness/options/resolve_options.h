@@ -11,6 +11,9 @@ namespace dualparal {
 /// UsageError for values that cannot be.
 WanModel resolve_generate_options(GenerateOptions& options);
 
+/// Whether the video is made from an image: always, or because one is given.
+bool shows_image(const GenerateOptions& options, const WanModel& model);
+
 /// UsageError for images that the model cannot take, or does not get.
 void check_image_options(const GenerateOptions& options, const WanModel& model);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/hash.h"
+#include "harness/options/strategies.h"
 
 namespace dualparal {
 
@@ -34,6 +35,7 @@ ResultLine result_header(const GenerateOptions& o, const std::string& model_name
                          int64_t world_size) {
   return {.kind = kind_of(o.run.mode),
           .strategy = o.run.strategy,
+          .exact = find_strategy(o.run.strategy).exact,
           .options = nlohmann::ordered_json(options_of(o)),
           .world_size = world_size,
           .model = model_name,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/options/strategies.h"
 
+#include <map>
+
 #include "base/errors.h"
 #include "base/nearest.h"
 #include "baselines/fifo.h"
@@ -32,6 +34,18 @@ const StrategyEntry& find_strategy(const std::string& name) {
   }
   throw UsageError(fmt::format("--strategy: '{}' is not known{}; there are: {}", name, did_you_mean(name, names),
                                fmt::join(names, ", ")));
+}
+
+Repeats what_repeats(const std::string& strategy) {
+  static const std::map<std::string, Repeats> known = {
+      {"single", Repeats::kSteps},         {"ring", Repeats::kSteps},
+      {"ulysses", Repeats::kSteps},        {"usp", Repeats::kSteps},
+      {"video_infinity", Repeats::kSteps}, {"context_windows", Repeats::kSteps},
+      {"naive_pipeline", Repeats::kSteps}, {"pipefusion", Repeats::kSteps},
+      {"fifo", Repeats::kIterations},      {"dualparal", Repeats::kQueue},
+  };
+  const auto found = known.find(strategy);
+  return found == known.end() ? Repeats::kNothing : found->second;
 }
 
 }  // namespace dualparal

@@ -42,13 +42,16 @@ nlohmann::ordered_json nccl_version() {
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
+bool uses_tf32() { return at::globalContext().allowTF32CuBLAS() || at::globalContext().allowTF32CuDNN(); }
+
 // What the environment tells the libraries that compute and send. No other variables: an environment can hold secrets.
 nlohmann::ordered_json told_libraries() {
   auto told = nlohmann::ordered_json::object();
   for (char** entry = environ; *entry; ++entry) {
     const std::string_view text = *entry;
     const std::string name(text.substr(0, text.find('=')));
-    for (const char* prefix : {"OMP_", "MKL_", "CUDA_", "CUBLAS", "CUDNN_", "NCCL_", "TORCH_NCCL_", "PYTORCH_CUDA_"})
+    for (const char* prefix :
+         {"OMP_", "MKL_", "CUDA_", "CUBLAS", "CUDNN_", "NCCL_", "TORCH_NCCL_", "NVIDIA_TF32", "PYTORCH_CUDA_"})
       if (name.starts_with(prefix) && name.size() < text.size()) told[name] = text.substr(name.size() + 1);
   }
   return told;
@@ -64,18 +67,21 @@ std::string program_hash() {
 nlohmann::ordered_json provenance(const at::Device& device) {
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  return {{"code", code_version()},
-          {"host", host},
-          {"cpu", device_description(at::kCPU)},
-          {"cpu_threads", at::get_num_threads()},
-          {"gpu", device.is_cuda() ? nlohmann::ordered_json(device_description(device)) : nullptr},
-          {"gpu_driver", device.is_cuda() ? nlohmann::ordered_json(cuda_driver_version()) : nullptr},
-          {"libtorch", TORCH_VERSION},
-          {"cudnn", device.is_cuda() ? nlohmann::ordered_json(at::detail::getCUDAHooks().versionCuDNN()) : nullptr},
-          {"nccl", nccl_version()},
-          {"compiler", __VERSION__},
-          {"environment", told_libraries()},
-          {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
+  return {
+      {"code", code_version()},
+      {"host", host},
+      {"cpu", device_description(at::kCPU)},
+      {"cpu_threads", at::get_num_threads()},
+      {"gpu", device.is_cuda() ? nlohmann::ordered_json(device_description(device)) : nullptr},
+      {"gpu_driver", device.is_cuda() ? nlohmann::ordered_json(cuda_driver_version()) : nullptr},
+      {"libtorch", TORCH_VERSION},
+      {"cudnn", device.is_cuda() ? nlohmann::ordered_json(at::detail::getCUDAHooks().versionCuDNN()) : nullptr},
+      {"nccl", nccl_version()},
+      {"tf32", device.is_cuda() ? nlohmann::ordered_json(uses_tf32()) : nullptr},
+      {"cudnn_benchmark", device.is_cuda() ? nlohmann::ordered_json(at::globalContext().benchmarkCuDNN()) : nullptr},
+      {"compiler", __VERSION__},
+      {"environment", told_libraries()},
+      {"date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))}};
 }
 
 }  // namespace dualparal

@@ -20,7 +20,8 @@ constexpr std::array<const char*, 3> kStatusNames = {"ok", "failed", "skipped"};
 // The fields, in the order in which they are written. `Line` is const when they are written.
 template <class Line, class Visit>
 void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove_const_t<Line>, ResultLine> {
-  visit("kind", l.kind), visit("experiment", l.experiment), visit("strategy", l.strategy), visit("options", l.options);
+  visit("kind", l.kind), visit("experiment", l.experiment), visit("strategy", l.strategy), visit("exact", l.exact);
+  visit("options", l.options);
   visit("world_size", l.world_size), visit("model", l.model), visit("device", l.device), visit("dtype", l.dtype);
   visit("frames", l.frames), visit("latent_frames", l.latent_frames), visit("height", l.height);
   visit("width", l.width), visit("steps", l.steps), visit("seed", l.seed);
@@ -46,7 +47,8 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("compute_s", l.compute_s), visit("communication_s", l.communication_s), visit("idle_s", l.idle_s);
   visit("sent_bytes", l.sent_bytes), visit("peak_memory_bytes", l.peak_memory_bytes);
   visit("peak_reserved_bytes", l.peak_reserved_bytes), visit("process_memory_bytes", l.process_memory_bytes);
-  visit("device_used_bytes", l.device_used_bytes), visit("weights_bytes", l.weights_bytes), visit("flops", l.flops);
+  visit("device_used_bytes", l.device_used_bytes), visit("device_allocations", l.device_allocations);
+  visit("weights_bytes", l.weights_bytes), visit("flops", l.flops);
   visit("matmul_flops", l.matmul_flops), visit("attention_flops", l.attention_flops);
   visit("moved_bytes", l.moved_bytes), visit("clock_offset_s", l.clock_offset_s);
   visit("clock_error_s", l.clock_error_s);
@@ -112,6 +114,10 @@ void read(const Json& json, Json& value) { value = json; }
 void read(const Json& json, std::string& value) {
   check(json.is_string(), "expected a text, got {}", json.dump());
   value = json.get<std::string>();
+}
+void read(const Json& json, bool& value) {
+  check(json.is_boolean(), "expected true or false, got {}", json.dump());
+  value = json.get<bool>();
 }
 template <class T>
 requires std::is_arithmetic_v<T>

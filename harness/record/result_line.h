@@ -27,7 +27,7 @@ std::string status_name(ResultStatus status);
 struct RankLine {
   std::optional<double> compute_s = {}, communication_s = {}, idle_s = {};
   std::optional<int64_t> sent_bytes = {}, peak_memory_bytes = {}, peak_reserved_bytes = {}, process_memory_bytes = {},
-                         device_used_bytes = {}, weights_bytes = {};
+                         device_used_bytes = {}, device_allocations = {}, weights_bytes = {};
   std::optional<double> flops = {}, matmul_flops = {}, attention_flops = {}, moved_bytes = {};
   std::optional<double> clock_offset_s = {}, clock_error_s = {};  ///< of its host's clock to rank 0's
 };
@@ -53,7 +53,8 @@ struct ResultLine {
   ResultKind kind = ResultKind::kMeasured;
   std::optional<std::string> experiment = {};
   std::string strategy = {};
-  Json options = Json::object();  ///< the strategy's own, by name
+  std::optional<bool> exact = {};  ///< whether the strategy computes what `single` computes; lines of before do not say
+  Json options = Json::object();   ///< the strategy's own, by name
   std::optional<int64_t> world_size = {};
   std::optional<std::string> model = {}, device = {}, dtype = {};
   std::optional<int64_t> frames = {}, latent_frames = {}, height = {}, width = {}, steps = {};

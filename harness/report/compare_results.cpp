@@ -18,8 +18,17 @@ namespace dualparal {
 namespace {
 
 constexpr size_t kSamplesToTell = 3;
-constexpr double kObvious = 1.5;    // with fewer samples than that
+constexpr double kObvious = 1.5;  // with fewer samples than that
+// Three samples a side lie apart by chance once in ten times, five once in 126: a change must be larger than the wider
+// of the two ranges, or with few samples so many times as large. One false alarm in 300 rows, then, for any noise that
+// is the same on both sides.
+constexpr size_t kManySamples = 5;
+constexpr double kRangesIfFew = 2;
 constexpr double kRounding = 1e-6;  // of sums in another order
+
+// Figures of `quality` that tell another picture, and how far rounding on another machine moves them at most.
+constexpr std::array<std::pair<const char*, double>, 4> kPicture = {
+    {{"flicker", 2e-4}, {"content", 0.05}, {"ssim", 0.01}, {"latent_relative_error", 0.01}}};
 
 // What must be the same for two rows to be the same point, without the machine.
 std::string row_of(const ResultGroup& group) {
@@ -64,9 +73,9 @@ void check_recipes(const std::string& row, const ResultGroup& before, const Resu
     return found;
   };
   if (before.ok.empty() || !before.ok[0].config.is_object()) return;
-  static const std::set<std::string> kFree = {"model",     "prompt_embeds",    "initial_noise",
-                                              "repeats",   "until_interval",   "max_repeats",
-                                              "no_decode", "overlap_decoding", "warmup_steps"};
+  static const std::set<std::string> kFree = {"model",          "prompt_embeds", "initial_noise", "repeats",
+                                              "until_interval", "max_repeats",   "no_decode",     "overlap_decoding",
+                                              "warmup_steps",   "receive_ahead"};
   for (const auto& [name, ignored] : before.ok[0].config.items()) {
     const auto mine = values(before, name), theirs = values(after, name);
     check(kFree.contains(name) || theirs.empty() || mine == theirs,
@@ -131,6 +140,7 @@ class Comparison {
     } else {
       measured_latency(before, after);
       measured_memory(before, after, memory);
+      same_picture(before, after);
     }
   }
 
@@ -158,13 +168,26 @@ class Comparison {
         verdict(a, b, options_.band, 0));
   }
 
+  // The same recipe makes the same picture, up to rounding.
+  void same_picture(const ResultGroup& before, const ResultGroup& after) {
+    for (const auto& [name, tolerance] : kPicture) {
+      const double a = median(before.values(quality(name))), b = median(after.values(quality(name)));
+      if (std::isnan(a) || std::isnan(b)) continue;
+      add(name, fmt::format("{:.6g}", a), fmt::format("{:.6g}", b),
+          std::abs(a - b) <= tolerance ? Verdict::kSame : Verdict::kWrong);
+    }
+  }
+
   static Verdict verdict(const std::vector<double>& a, const std::vector<double>& b, double relative, double absolute) {
     const double was = median(a), is = median(b), change = std::abs(is - was);
     if (change <= relative * was || change <= absolute) return Verdict::kSame;
     const auto [a_least, a_most] = std::ranges::minmax(a);
     const auto [b_least, b_most] = std::ranges::minmax(b);
     const bool enough = a.size() >= kSamplesToTell && b.size() >= kSamplesToTell;
-    const bool apart = enough ? b_least > a_most || a_least > b_most : std::max(was, is) > kObvious * std::min(was, is);
+    const double wider = std::max(a_most - a_least, b_most - b_least);
+    const bool many = a.size() >= kManySamples && b.size() >= kManySamples;
+    const bool apart = enough ? (b_least > a_most || a_least > b_most) && change > (many ? 1 : kRangesIfFew) * wider
+                              : std::max(was, is) > kObvious * std::min(was, is);
     if (!apart) return Verdict::kCannotTell;
     return is > was ? Verdict::kRegression : Verdict::kBetter;
   }

@@ -30,9 +30,10 @@ struct ComparedFigure {
 
 /// Points are matched by strategy, options, model, size, frames, steps, dtype, ranks and kind. Figures that do not
 /// depend on the machine (bytes sent, FLOPs, formulas, slots, everything traced or simulated) must be equal. A measured
-/// latency differs if its median does by more than the thresholds and the ranges of the samples do not overlap; with
-/// fewer than three samples on a side nothing can be told unless it is half as much again. Error that says what differs
-/// if the machines (without `ratios`) or the recipes (seed, prompt, threads, ...) do.
+/// latency differs if its median does by more than the thresholds, by more than the wider range of the samples (twice
+/// that with fewer than five on a side), and the ranges do not overlap; with fewer than three samples on a side nothing
+/// can be told unless it is half as much again. Figures of quality of measured rows are equal up to rounding. Error
+/// that says what differs if the machines (without `ratios`) or the recipes (seed, prompt, threads, ...) do.
 std::vector<ComparedFigure> compare_results(const CompareResultsOptions& options, const std::vector<ResultLine>& before,
                                             const std::vector<ResultLine>& after);
 

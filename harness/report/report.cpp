@@ -53,8 +53,22 @@ std::optional<double> weights(const ResultLine& line) {
   return most;
 }
 
+std::optional<double> frames_per_second(const ResultLine& line) {
+  if (!line.frames || line.latency_s.value_or(0) <= 0) return std::nullopt;
+  return static_cast<double>(*line.frames) / *line.latency_s;
+}
+
+// What a rank achieves on average, waiting included. Divided by what its device can do at most, the model FLOP
+// utilisation.
+std::optional<double> tera_flops_per_second(const ResultLine& line) {
+  if (!line.flops || !line.world_size || line.latency_s.value_or(0) <= 0) return std::nullopt;
+  return 1e-12 * *line.flops / (*line.latency_s * static_cast<double>(*line.world_size));
+}
+
 const std::vector<Column> kRunColumns = {
     {"latency s", figure(&ResultLine::latency_s), 1, 3, Shown::kRange},
+    {"frames/s", frames_per_second, 1, 2, Shown::kMedian},
+    {"TFLOP/s a rank", tera_flops_per_second, 1, 3, Shown::kMedian},
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
     {"memory MiB", figure(&ResultLine::peak_memory_bytes), kMiB, 1, Shown::kMedian},
@@ -69,10 +83,9 @@ const std::vector<Column> kRunColumns = {
     {"error vs single", figure(&ResultLine::error_vs_single), 1, 7, Shown::kMedian},
 };
 
-// Of runs, then of videos.
-const std::vector<Column>& columns() {
+const std::vector<Column>& video_columns() {
   static const std::vector<Column> all = [] {
-    std::vector<Column> made = kRunColumns;
+    std::vector<Column> made;
     for (const QualityFigure& of : quality_figures())
       made.push_back({of.title, quality(of.name), 1, of.digits, Shown::kSamples});
     return made;
@@ -81,6 +94,7 @@ const std::vector<Column>& columns() {
 }
 
 constexpr size_t kWords = 2;         // columns that are set to the left
+constexpr double kNoisy = 0.1;       // of the median: a wider range of a latency is marked
 constexpr size_t kVariantWords = 3;  // of the table of variants
 const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
 
@@ -95,19 +109,37 @@ std::string cell(const ResultGroup& group, const Column& column) {
   if (values.empty()) return "";
   if (column.shown != Shown::kRange || values.size() == 1) return text(median(values));
   const auto [smallest, largest] = std::ranges::minmax(values);
-  return fmt::format("{} ({}-{})", text(median(values)), text(smallest), text(largest));
+  const double middle = median(values);
+  return fmt::format("{} ({}-{}){}", text(middle), text(smallest), text(largest),
+                     largest - smallest > kNoisy * middle ? " ~" : "");
 }
 
-Table main_table(const std::vector<ResultGroup>& groups) {
+bool has_videos(const std::vector<ResultGroup>& groups) {
+  return std::ranges::any_of(groups, [](const ResultGroup& group) {
+    return std::ranges::any_of(video_columns(),
+                               [&](const Column& column) { return !group.values(column.figure).empty(); });
+  });
+}
+
+// A variant with all options at their default is called so where others are beside it.
+std::string options_text(const ResultGroup& group, const std::vector<ResultGroup>& groups) {
+  const std::string text = group.options();
+  const bool has_variants = std::ranges::any_of(groups, [&](const ResultGroup& other) {
+    return other.first.strategy == group.first.strategy && !other.options().empty();
+  });
+  return text.empty() && has_variants ? "default" : text;
+}
+
+Table table_of(const std::vector<ResultGroup>& groups, const std::vector<Column>& columns) {
   std::vector<std::string> header{"strategy", "options", "model", "size",    "ranks", "dtype",
                                   "frames",   "steps",   "kind",  "machine", "runs",  "samples"};
-  for (const auto& column : columns()) header.push_back(column.title);
+  for (const auto& column : columns) header.push_back(column.title);
   header.push_back("note");
   Table table{header};
   for (const auto& group : groups) {
     const ResultLine& of = group.first;
     std::vector<std::string> row{of.strategy,
-                                 group.options(),
+                                 options_text(group, groups),
                                  shown(of.model),
                                  group.size(),
                                  shown(of.world_size),
@@ -118,7 +150,7 @@ Table main_table(const std::vector<ResultGroup>& groups) {
                                  group.machine(),
                                  std::to_string(std::max(group.ok.size(), group.latencies().size())),
                                  std::to_string(group.sample_count())};
-    for (const auto& column : columns()) row.push_back(cell(group, column));
+    for (const auto& column : columns) row.push_back(cell(group, column));
     row.push_back(group.note());
     table.push_back(std::move(row));
   }
@@ -127,7 +159,8 @@ Table main_table(const std::vector<ResultGroup>& groups) {
 
 std::string explanation(const std::vector<ResultGroup>& groups) {
   std::string text =
-      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of all runs. Memory: highest "
+      "Latency: denoising, wall clock of the slowest rank, median (minimum-maximum) of all runs; ~: noisy, they differ "
+      "by more than a tenth of it. Memory: highest "
       "allocated "
       "by any rank while denoising, weights included. Definitions: docs/metrics.md.";
   if (std::ranges::any_of(groups, [](const ResultGroup& group) { return group.sample_count() > 1; }))
@@ -192,7 +225,9 @@ std::string variants_text(const std::vector<ResultGroup>& groups, const ReportOp
 std::string render_markdown(const std::vector<ResultLine>& records, const ReportOptions& options,
                             const fs::path& folder) {
   const auto groups = group_results(records);
-  std::string text = "# " + options.title + "\n\n" + explanation(groups) + markdown_table(main_table(groups), kWords);
+  std::string text =
+      "# " + options.title + "\n\n" + explanation(groups) + markdown_table(table_of(groups, kRunColumns), kWords);
+  if (has_videos(groups)) text += "\n## Quality\n\n" + markdown_table(table_of(groups, video_columns()), kWords);
   if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);
   if (!options.baseline_variant.empty()) text += variants_text(groups, options);
   const auto list = [&](const char* sub, const char* extension) {
@@ -222,7 +257,9 @@ std::string markdown_report(const ReportOptions& options, const fs::path& folder
 void write_report(const ReportOptions& options, const fs::path& folder) {
   const auto records = read_report_lines(options.results);
   const auto groups = group_results(records);
-  std::string latex = latex_table(main_table(groups), kWords, options.title);
+  std::string latex = latex_table(table_of(groups, kRunColumns), kWords, options.title);
+  if (has_videos(groups))
+    latex += "\n" + latex_table(table_of(groups, video_columns()), kWords, options.title + ": quality");
   if (!options.baseline.empty())
     latex += "\n" + latex_table(speedup_table(groups, options.baseline), kWords, speedup_title(options.baseline));
   if (!options.baseline_variant.empty())

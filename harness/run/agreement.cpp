@@ -17,6 +17,8 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
   mine["model configuration"] =
       text_hash(read_file(std::filesystem::path(options.model.dir) / "transformer" / "config.json"));
   mine["program"] = program_hash();
+  mine["snapshot"] = options.snapshots.folder;
+  mine["resume"] = options.snapshots.resume;
   for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
   const auto all = comm.gather(mine.dump());
   const auto first = parse_json(all[0]);

@@ -6,16 +6,22 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/clock.h"
+#include "base/cuda.h"
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
+#include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
+#include "harness/shorten/shortening.h"
 #include "harness/trace/rank_lines.h"
+#include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
 #include "model/ops/meta_kernels.h"
 
@@ -52,28 +58,101 @@ void set_prompt(Request& request, const GenerateOptions& options, const WanModel
   };
   request.prompt_embeds = placed(embeds.prompt);
   request.negative_prompt_embeds = placed(embeds.negative);
+  for (const TimedPrompt& one : options.video.timed_prompts)
+    if (one.frame > 0)
+      request.later_prompts.push_back({latent_frame_from(one.frame, model.geometry()), placed(embeds.prompt)});
 }
 
 // A condition of the right shapes.
-void set_image(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
-  if (!model.from_image()) return;
+ImageCondition image_of(const Request& request, const GenerateOptions& options, const WanModel& model,
+                        const at::Device& device) {
+  if (!options.video.image_embeds.empty() && !device.is_meta()) return read_image_embeds(options, model, request);
   const auto on_device = at::TensorOptions().device(device);
-  if (!options.video.image_embeds.empty() && !device.is_meta()) {
-    const ImageCondition image = read_image_embeds(options, model, request);
-    request.image_embeds = image.embeds;
-    request.condition = image.condition;
-    return;
-  }
+  ImageCondition image;
   if (model.needs_image_embeds())
-    request.image_embeds = at::zeros({1, model.image_tokens(), model.transformer_config().image_dim}, on_device);
-  request.condition = at::zeros({1, model.transformer_config().condition_channels(), request.latent_frames,
-                                 request.latent_height, request.latent_width},
-                                on_device);
+    image.embeds = at::zeros({1, model.image_tokens(), model.transformer_config().image_dim}, on_device);
+  const bool first = model.takes_first_frame();
+  image.condition = at::zeros({1, first ? request.channels : model.transformer_config().condition_channels(),
+                               first ? 1 : request.latent_frames, request.latent_height, request.latent_width},
+                              on_device);
+  return image;
 }
 
-}  // namespace
+void set_images(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  if (shows_image(options, model)) set_image(request, image_of(request, options, model, device), model);
+}
 
-ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
+// What all ranks share.
+struct Ranks {
+  const GenerateOptions& options;
+  const WanModel& model;
+  Strategy& strategy;
+  const StrategyPlan& plan;
+  Placement placement;
+  double load_s = 0;  // of the rank that took longest
+
+  bool shapes_only() const { return options.run.mode == Mode::kTrace; }
+};
+
+std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
+  const GenerateOptions& options = ranks.options;
+  const int64_t world_size = options.run.world_size;
+  const at::Device device = ranks.placement.device;
+  std::vector<RankTrace> traces;
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    Recorder recorder(device);
+    const auto comm = emulated_communicator(rank, world_size);
+    const auto title = fmt::format("{} {}, rank {} of {}", ranks.shapes_only() ? "trace" : "emulate",
+                                   options.run.strategy, rank, world_size);
+    NullSink nowhere;
+    try {
+      RankResult result =
+          run_rank({options, ranks.model, ranks.strategy, ranks.plan, ranks.placement, true, true, title}, request,
+                   *comm, recorder, nowhere);
+      result.trace.timed = !ranks.shapes_only();
+      if (ranks.shapes_only())  // between messages that follow each other, nothing is computed
+        std::erase_if(result.trace.events,
+                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
+      ranks.load_s = std::max(ranks.load_s, result.load_s);
+      traces.push_back(std::move(result.trace));
+    } catch (const c10::OutOfMemoryError& error) {
+      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+    } catch (const c10::AcceleratorError& error) {
+      fail("rank {} while {}: {}", rank, recorder.activity_of_device(), first_line(error.what()));
+    }
+    release_cached_memory(device);
+  }
+  return traces;
+}
+
+// Noise and condition of a traced run: shapes without memory.
+void set_shapes(Request& request, const GenerateOptions& options, const WanModel& model, const at::Device& device) {
+  set_images(request, options, model, device);
+  request.initial_noise =
+      at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
+          .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+}
+
+std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
+  const GenerateOptions& options = ranks.options;
+  if (!options.run.short_traces) return each_rank(ranks, request);
+  const WholeRun whole{.repeats = what_repeats(options.run.strategy),
+                       .options = options.run.strategy_options,
+                       .size = {request.num_inference_steps, request.latent_frames},
+                       .ranks = options.run.world_size,
+                       .experts = request.experts(),
+                       .guided = request.guided(),
+                       .step_period = request.sparse_attention ? request.sparse_attention->global_every : 1};
+  return short_traces(whole, [&](const RunSize& size) {
+    Request shorter = request;
+    shorter.num_inference_steps = size.steps;
+    shorter.latent_frames = size.latent_frames;
+    set_shapes(shorter, options, ranks.model, ranks.placement.device);
+    return each_rank(ranks, shorter);
+  });
+}
+
+TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
   const c10::InferenceMode inference;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
@@ -83,50 +162,45 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
   const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
-  set_image(request, options, model, device);
-  if (shapes_only)  // noise without memory
-    request.initial_noise =
-        at::empty({1, 1, 1, 1, 1}, at::TensorOptions().device(device))
-            .expand({1, request.channels, request.latent_frames, request.latent_height, request.latent_width});
+  if (shapes_only)
+    set_shapes(request, options, model, device);
+  else
+    set_images(request, options, model, device);
 
   const int64_t world_size = options.run.world_size;
   const Workload work = workload_of(options, request, model, world_size);
   const StrategyPlan plan = strategy->plan(work);
-  std::vector<RankTrace> traces;
-  double load_s = 0;
-  for (int64_t rank = 0; rank < world_size; ++rank) {
-    Recorder recorder(device);
-    const auto comm = emulated_communicator(rank, world_size);
-    const auto title =
-        fmt::format("{} {}, rank {} of {}", shapes_only ? "trace" : "emulate", options.run.strategy, rank, world_size);
-    NullSink nowhere;
-    try {
-      RankResult result =
-          run_rank({options, model, *strategy, plan, placement, true, true, title}, request, *comm, recorder, nowhere);
-      result.trace.timed = !shapes_only;
-      if (shapes_only)  // between messages that follow each other, nothing is computed
-        std::erase_if(result.trace.events,
-                      [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
-      load_s = std::max(load_s, result.load_s);
-      traces.push_back(std::move(result.trace));
-    } catch (const c10::OutOfMemoryError& error) {
-      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
-    }
-    release_cached_memory(device);
-  }
+  Ranks ranks{options, model, *strategy, plan, placement};
+  std::vector<RankTrace> traces = traces_of(ranks, request);
 
   ResultLine line = result_header(options, model.name(), request.latent_frames, world_size);
   set_rank_fields(line, traces);
-  if (!shapes_only) line.load_s = load_s;
+  if (!shapes_only) line.load_s = ranks.load_s;
   line.total_s = total.seconds();
   set_formula_fields(line, plan, work);
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
-  if (!options.output.result.empty()) append_result(options.output.result, line);
-  if (!options.output.traces.empty()) write_traces(options.output.traces, traces, line);
-  return line;
+  line.provenance["attention"] =
+      attention_kernel(device, placement.dtype, model.transformer_config().attention_head_dim);
+  line.provenance["gpu_state"] = device.is_cuda() ? gpu_state(pci_address(device)) : nullptr;
+  return {std::move(line), std::move(traces)};
+}
+
+}  // namespace
+
+ResultLine emulate(const GenerateOptions& options, const WanModel& model) {
+  TraceSet set = emulated_set(options, model);
+  if (!options.output.result.empty()) append_result(options.output.result, set.run);
+  if (!options.output.traces.empty()) write_traces(options.output.traces, set.ranks, set.run);
+  return std::move(set.run);
+}
+
+TraceSet trace_run(const GenerateOptions& options, const WanModel& model) {
+  check(options.run.mode == Mode::kTrace, "traces of shapes come from --mode trace, not {}",
+        mode_name(options.run.mode));
+  return emulated_set(options, model);
 }
 
 }  // namespace dualparal

@@ -3,6 +3,7 @@
 
 #include "harness/options/generate_options.h"
 #include "harness/record/result_line.h"
+#include "harness/trace/rank_trace.h"
 #include "model/wan/wan_model.h"
 
 namespace dualparal {
@@ -12,5 +13,8 @@ namespace dualparal {
 /// weights or arithmetic. Messages go nowhere, so the latents have no meaning and are thrown away. Returns the result
 /// line.
 ResultLine emulate(const GenerateOptions& options, const WanModel& model);
+
+/// The same for `--mode trace`, with the ranks' traces and without files.
+TraceSet trace_run(const GenerateOptions& options, const WanModel& model);
 
 }  // namespace dualparal

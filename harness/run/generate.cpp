@@ -3,7 +3,6 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdlib>
 #include <thread>
@@ -21,19 +20,16 @@
 #include "harness/run/emulate.h"
 #include "harness/run/launcher.h"
 #include "harness/run/notices.h"
+#include "harness/run/rank_device.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/run_session.h"
+#include "harness/snapshots/resume_check.h"
+#include "harness/snapshots/resume_command.h"
+#include "harness/snapshots/stop_signals.h"
 #include "model/ops/kernels.h"
 
 namespace dualparal {
 namespace {
-
-at::Device rank_device(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  const at::Device device = parse_device(options.model.device);
-  if (!device.is_cuda() || !environment || options.model.device != "cuda") return device;
-  const auto index = environment->local_rank % at::detail::getCUDAHooks().deviceCount();
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
-}
 
 int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
   if (options.model.threads > 0 || !environment || std::getenv("OMP_NUM_THREADS")) return options.model.threads;
@@ -42,7 +38,9 @@ int64_t rank_threads(const GenerateOptions& options, const std::optional<RankEnv
 
 void print_summary(const GenerateOptions& options, const ResultLine& line) {
   fmt::print("{} frames ({} latent) of {} x {}: ", *line.frames, *line.latent_frames, *line.width, *line.height);
-  if (line.latency_s)
+  if (line.provenance.contains("resumed_after"))
+    fmt::print("denoised from iteration {} on, ", line.provenance["resumed_after"].get<int64_t>());
+  else if (line.latency_s)
     fmt::print("denoised in {:.2f} s, ", *line.latency_s);
   else
     fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", *line.world_size, kind_name(line.kind),
@@ -78,24 +76,34 @@ void make_traces_folder(const std::string& folder) {
   check(!why, "--traces {}: cannot make the folder: {}", folder, why.message());
 }
 
+// Ranks of our own launcher leave much to that.
+bool launched_by_us() { return std::getenv(kStoreVariable) != nullptr; }
+
 // By one process of a run: the one that a user or a sweep started, or the first of a launcher's.
 bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>& environment) {
-  return !options.run.quiet && !std::getenv(kStoreVariable) && (!environment || environment->rank == 0);
+  return !options.run.quiet && !launched_by_us() && (!environment || environment->rank == 0);
+}
+
+// The exception that is being handled; a fault of the device with what it was given when that showed.
+[[noreturn]] void rethrow_with_place(const std::exception& error, const Recorder& recorder) {
+  if (dynamic_cast<const c10::AcceleratorError*>(&error))
+    fail("{}: {}", recorder.activity_of_device(), first_line(error.what()));
+  throw;
 }
 
 // This process as one of the ranks: one run, or one for every prompt of a list. Rank 0 says what came of each.
 void run_as_rank(const GenerateOptions& options, const WanModel& model,
-                 const std::optional<RankEnvironment>& environment) {
+                 const std::optional<RankEnvironment>& environment, const std::vector<std::string>& arguments) {
   const int64_t threads = rank_threads(options, environment);
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (options.run.backend == "nccl") load_nccl_module();
   const c10::InferenceMode inference;
-  const at::Device device = rank_device(options, environment);
-  if (device.is_cuda())
-    c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // none makes a context on another
+  const at::Device device = rank_device(options.model.device, environment);
   choose_kernels(options.model.kernels, device);
   Recorder recorder(device);
+  if (options.snapshots.active()) catch_stop_signals();
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
+  if (options.snapshots.active()) catch_stop_signals();  // the group has set others
   try {
     KeptModel kept;
     for (const GenerateOptions& one : runs_of(options)) {
@@ -103,16 +111,55 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
           RunSession(one, model, recorder, group, device, options.video.listed_prompts.empty() ? nullptr : &kept).run();
       if (line && !one.run.quiet) print_summary(one, *line);
     }
+  } catch (const RunStopped&) {
+    throw;  // between two iterations: no message is under way
   } catch (const std::exception& error) {
     // Other ranks may be in the middle of a message: no destructor may wait for them.
-    if (group.world_size() > 1) group.end(group.explain(error));
+    if (group.world_size() > 1)
+      group.end(group.explain(error) + (launched_by_us() ? "" : how_to_go_on(arguments, options.snapshots)));
+    rethrow_with_place(error, recorder);
+  }
+}
+
+// What is said of a run that has ended before its end.
+template <class Run>
+void with_way_on(const GenerateOptions& options, const std::vector<std::string>& arguments, const Run& run) {
+  if (!options.snapshots.active() || launched_by_us()) return run();
+  const auto way_on = [&] { return how_to_go_on(arguments, options.snapshots); };
+  try {
+    run();
+  } catch (const RunStopped& stopped) {
+    throw RunStopped(stopped.done(), stopped.what() + way_on());
+  } catch (const UsageError&) {
     throw;
+  } catch (const c10::OutOfMemoryError& error) {
+    throw Error(fmt::format("out of memory: {}{}", first_line(error.what_without_backtrace()), way_on()));
+  } catch (const std::exception& error) {
+    throw Error(first_line(error.what()) + way_on());
+  }
+}
+
+// Starts the ranks, and after a fault starts them again, as often as was asked for.
+void launch_run(const GenerateOptions& options, std::vector<std::string> arguments, int64_t world_size) {
+  for (int64_t left = options.snapshots.restarts;; --left) {
+    try {
+      return launch_ranks(arguments, world_size, options.snapshots.active());
+    } catch (const Error& error) {
+      // A rank that was killed could not remove what it had begun.
+      for (const GenerateOptions& one : runs_of(options))
+        for (const auto& path : {one.output.video, one.output.save_latents})
+          if (!path.empty()) remove_abandoned_beside(path);
+      const bool final = dynamic_cast<const RunStopped*>(&error) || dynamic_cast<const UsageError*>(&error);
+      if (final || left == 0 || launcher_interrupted()) throw;
+      fmt::print(stderr, "# {}; the run goes on from its newest snapshot ({} more restarts)\n", error.what(), left - 1);
+      arguments = resume_arguments(arguments, options.snapshots);
+    }
   }
 }
 
 }  // namespace
 
-void check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size) {
+StrategyPlan check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size) {
   check_usage(
       options.model.random_weights || options.run.mode == Mode::kTrace || model.has_weights(),
       "{}: configurations without weights; --mode {} needs a checkpoint's folder, or --random-weights (--mode trace "
@@ -123,39 +170,37 @@ void check_possible(const GenerateOptions& options, const WanModel& model, int64
     model.load_transformer({at::kMeta, at::kFloat}, model.whole(), expert);
   check_image_options(options, model);
   const Request request = make_request(options, model);
-  find_strategy(options.run.strategy)
-      .make(options.run.strategy_options)
-      ->plan(workload_of(options, request, model, world_size));
+  const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
+  const Workload work = workload_of(options, request, model, world_size);
+  if (options.snapshots.active()) strategy->check_snapshots(work, std::nullopt);
+  return strategy->plan(work);
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
+  if (given.run.backend == "nccl") set_nccl_environment();  // no thread has been started yet
   GenerateOptions options = given;
   const WanModel model = resolve_generate_options(options);
   const auto environment = rank_environment();
   const bool runs = options.run.mode == Mode::kRun;
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
-  check_possible(options, model, world_size);
+  const StrategyPlan plan = check_possible(options, model, world_size);
   const auto each = runs_of(options);
   for (const GenerateOptions& one : each) make_traces_folder(one.output.traces);
   if (speaks(options, environment))
     for (const GenerateOptions& one : each)
       for (const auto& text : notices(given, one, model)) fmt::print(stderr, "# {}\n", text);
+  if (speaks(options, environment))
+    for (const auto& text : prompt_notices(options, plan, model.geometry())) fmt::print(stderr, "# {}\n", text);
   if (runs && options.run.backend == "nccl") find_nccl_module();
-  if (runs && !environment && world_size > 1) {
-    try {
-      return launch_ranks(arguments, world_size);
-    } catch (...) {
-      // A rank that was killed could not remove what it had begun.
-      for (const GenerateOptions& one : each)
-        for (const auto& path : {one.output.video, one.output.save_latents})
-          if (!path.empty()) remove_abandoned_beside(path);
-      throw;
-    }
-  }
+  // Once for a run: others find the snapshots that it keeps.
+  if (options.snapshots.active() && !launched_by_us() && (!environment || environment->rank == 0))
+    check_snapshot_folder(options);
+  if (runs && !environment && (world_size > 1 || options.snapshots.restarts > 0))
+    return with_way_on(options, arguments, [&] { launch_run(options, arguments, world_size); });
   std::optional<OnInterrupt> interrupt;
   if (world_size == 1 || !runs) interrupt.emplace([&options] { return what_is_kept(options); });
-  if (runs) return run_as_rank(options, model, environment);
+  if (runs) return with_way_on(options, arguments, [&] { run_as_rank(options, model, environment, arguments); });
   const std::optional<ResultLine> line = emulate(options, model);
   if (line && !options.run.quiet) print_summary(options, *line);
 }

@@ -18,6 +18,8 @@
 #include "comm/fault_monitor.h"
 #include "comm/local_store.h"
 #include "comm/rendezvous.h"
+#include "harness/snapshots/stop_signals.h"
+#include "strategy/snapshot/snapshots.h"
 
 namespace dualparal {
 namespace {
@@ -118,7 +120,7 @@ void pass_on(Child& child) {
 
 class Supervisor {
  public:
-  Supervisor(const std::vector<std::string>& arguments, int64_t nproc) {
+  Supervisor(const std::vector<std::string>& arguments, int64_t nproc, bool keep_state) : keep_state_(keep_state) {
     for (int64_t rank = 0; rank < nproc; ++rank) children_.push_back(start(arguments, rank, nproc, server_));
   }
   ~Supervisor() {
@@ -139,7 +141,9 @@ class Supervisor {
         pass_on(child);
         reap(child);
       }
-      if (caught_signal && !stopping_) stop(fmt::format("told to stop ({})", strsignal(caught_signal)), SIGTERM);
+      if (keep_state_ && (caught_signal == SIGTERM || caught_signal == SIGUSR1) && !stopping_) ask_to_stop();
+      if (caught_signal && !stopping_)
+        stop(fmt::format("told to stop ({})", strsignal(caught_signal)), keep_state_ ? SIGINT : SIGTERM);
       if (stopping_ && Clock::now() > deadline_)
         for (Child& child : children_)
           if (child.running) {
@@ -149,6 +153,7 @@ class Supervisor {
     }
     if (usage_ && !cause_.empty()) throw UsageError(cause_);
     if (!cause_.empty()) throw Error(cause_);
+    if (stopped_) throw RunStopped(-1);
   }
 
  private:
@@ -164,16 +169,21 @@ class Supervisor {
     child.running = false;
     pass_on(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    // One that had not come as far as to catch the signal has nothing to keep, and neither have the others.
+    const bool early = asked_ && WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1;
+    stopped_ = stopped_ || early || (WIFEXITED(status) && WEXITSTATUS(status) == kStoppedExitCode);
+    if (early && !stopping_) stop("", SIGKILL);
+    if (early || (WIFEXITED(status) && WEXITSTATUS(status) == kStoppedExitCode)) return;
     // Others may have noticed a killed rank before this process has: then it knows better than they do why.
     const bool first_hand = WIFSIGNALED(status) && !child.killed && cause_.starts_with(lost_rank(child.rank));
     if (stopping_ && WIFSIGNALED(status) && !first_hand) return;
     std::string failure = child.error;
     if (WIFSIGNALED(status)) {
       const auto last = read_heartbeat(*store_, child.rank);
-      failure = fmt::format("rank {} was killed by signal {} ({}){}; the last that is known of it: {}", child.rank,
-                            WTERMSIG(status), strsignal(WTERMSIG(status)),
-                            WTERMSIG(status) == SIGKILL ? ", out of memory?" : "",
-                            last ? last->activity : "it had not joined yet");
+      failure = fmt::format("rank {} was killed by signal {} ({}){}", child.rank, WTERMSIG(status),
+                            strsignal(WTERMSIG(status)), WTERMSIG(status) == SIGKILL ? ", out of memory?" : "");
+      if (children_.size() > 1)  // one alone tells nobody what it is doing
+        failure += fmt::format("; the last that is known of it: {}", last ? last->activity : "it had not joined yet");
     } else if (failure.empty()) {
       failure = fmt::format("rank {} ended with exit code {} and said nothing", child.rank, WEXITSTATUS(status));
     }
@@ -183,6 +193,13 @@ class Supervisor {
       const std::string first = report_failure(*store_, failure);
       stop(WIFSIGNALED(status) && first.starts_with(lost_rank(child.rank)) ? failure : first, 0);
     }
+  }
+
+  void ask_to_stop() {
+    caught_signal = 0;
+    asked_ = true;
+    for (Child& child : children_)
+      if (child.running) kill(child.pid, SIGUSR1);
   }
 
   // The ranks read the failure in the store and end; who does not is killed when the grace is over.
@@ -199,13 +216,15 @@ class Supervisor {
   c10::intrusive_ptr<c10d::Store> store_ = local_store(server_.connect());
   std::vector<Child> children_;
   std::string cause_;
+  bool keep_state_;
   bool stopping_ = false, usage_ = false;
+  bool asked_ = false, stopped_ = false;  // to keep the run's state
   Clock::time_point deadline_;
 };
 
 }  // namespace
 
-void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc) {
+void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc, bool keep_state) {
   struct sigaction action {};
   action.sa_handler = [](int signal) { caught_signal = signal; };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -213,7 +232,10 @@ void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc) {
     sigaction(signal, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // a sweep's points leave Ctrl-C to it
   }
-  Supervisor(arguments, nproc).run();
+  if (keep_state) sigaction(SIGUSR1, &action, nullptr);
+  Supervisor(arguments, nproc, keep_state).run();
 }
+
+bool launcher_interrupted() { return caught_signal != 0; }
 
 }  // namespace dualparal

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include "harness/options/timed_prompts.h"
+
 namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
@@ -12,6 +14,7 @@ namespace {
 // The official programs' flow shift, where the published checkpoint's scheduler says another (docs/models.md); 0: the
 // same.
 double official_flow_shift(const WanModel& model) {
+  if (model.takes_first_frame()) return 5;
   if (model.experts() < 2) return 0;
   return model.from_image() ? 5 : 12;
 }
@@ -23,7 +26,8 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
   const OutputOptions& out = resolved.output;
   if (given.video.prompt && given.video.prompt->empty())
     texts.push_back("--prompt is empty: the video shows whatever the model makes of nothing");
-  else if (!given.video.prompt && given.video.prompt_list.empty() && resolved.video.prompt)
+  else if (!given.video.prompt && given.video.prompt_list.empty() && given.video.prompts.empty() &&
+           resolved.video.prompt)
     texts.push_back(fmt::format("no --prompt: the model's own, \"{}\"", *resolved.video.prompt));
   if (given.output.video.empty() && !out.video.empty())
     texts.push_back(fmt::format("no output was asked for: the video goes to {} (--no-decode: none)", out.video));
@@ -43,12 +47,28 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
   return texts;
 }
 
+std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const StrategyPlan& plan,
+                                        const LatentGeometry& geometry) {
+  std::vector<std::string> texts;
+  for (const ShownPrompt& one : shown_prompts(resolved, plan.block_starts, geometry))
+    if (one.frame < 0)
+      texts.push_back(
+          fmt::format("note: {}:{}: no block, clip or window begins before the next prompt does: this one is "
+                      "not shown",
+                      resolved.video.prompts, one.line));
+  return texts;
+}
+
 std::string what_is_kept(const GenerateOptions& resolved) {
   if (!resolved.video.listed_prompts.empty())
     return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
+  if (resolved.snapshots.active())
+    return fmt::format("what was kept in {} stays there; --resume {} goes on from it", resolved.snapshots.folder,
+                       resolved.snapshots.folder);
   if (resolved.output.save_latents.empty()) return "nothing of this run is kept; run it again from its start";
-  return fmt::format("latents that were final lie in {}.partial/, nothing else is kept; a run cannot be continued",
-                     resolved.output.save_latents);
+  return fmt::format(
+      "latents that were final lie in {}.partial/, nothing else is kept; a run without --snapshot cannot be continued",
+      resolved.output.save_latents);
 }
 
 }  // namespace dualparal

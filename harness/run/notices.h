@@ -6,6 +6,7 @@
 
 #include "harness/options/generate_options.h"
 #include "model/wan/wan_model.h"
+#include "strategy/plan.h"
 
 namespace dualparal {
 
@@ -13,6 +14,10 @@ namespace dualparal {
 /// already and will be overwritten; a flow shift that is not
 /// the official one. `given`: the options as they came, `resolved`: with all defaults.
 std::vector<std::string> notices(const GenerateOptions& given, const GenerateOptions& resolved, const WanModel& model);
+
+/// Prompts of --prompts that a run as planned does not show.
+std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const StrategyPlan& plan,
+                                        const LatentGeometry& geometry);
 
 /// What Ctrl-C leaves of a run.
 std::string what_is_kept(const GenerateOptions& resolved);

@@ -11,9 +11,11 @@
 #include "base/measure/nvtx.h"
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/resolve_options.h"
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
 #include "model/checkpoint/safetensors.h"
+#include "strategy/denoise/latents_sink.h"
 #include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
@@ -71,17 +73,22 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   synchronize(device);
   reset_peak_memory(device);
   restart_peak_resident();
+  const int64_t allocations_before = memory_usage(device).device_allocations;
   NotingSink noting(sink, recorder, watch);
+  const SavedRun* resumed = run.snapshots.resumed();
+  FirstFrameSink finished(noting, resumed && resumed->finished > 0 ? at::Tensor() : request.first_frame);
   RankTrace trace;
   trace.begin_s = event_clock();
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise(
-        {request, experts, comm, recorder, noting, [&](int64_t done, int64_t all) { progress.update(done, all); }});
+    run.strategy.denoise({request, experts, comm, recorder, finished,
+                          [&](int64_t done, int64_t all) { progress.update(done, all); }, run.snapshots,
+                          static_cast<size_t>(run.options.run.receive_ahead)});
     synchronize(device);
   }
   trace.end_s = event_clock();
+  run.snapshots.ended();
   if (watch) watch->check();
   trace.events = recorder.events();
   const MemoryUsage memory = memory_usage(device);
@@ -90,6 +97,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   trace.weights_bytes = experts.weights_bytes();
   if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
   trace.device_used_bytes = device_used_bytes(device);
+  if (memory.device_allocations >= 0) trace.device_allocations = memory.device_allocations - allocations_before;
   return trace;
 }
 
@@ -127,7 +135,10 @@ Workload workload_of(const GenerateOptions& options, const Request& request, con
                      int64_t world_size) {
   const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
   Workload work = workload(request, model.transformer_config(), bytes, world_size);
+  work.from_image = shows_image(options, model);
   work.device = named_device(options.model.device).type();
+  work.text_tokens = model.text_tokens();
+  if (model.needs_image_embeds()) work.image_tokens = model.image_tokens();
   return work;
 }
 
@@ -145,16 +156,30 @@ PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim
 
 ImageCondition read_image_embeds(const GenerateOptions& options, const WanModel& model, const Request& request) {
   const std::string& file = options.video.image_embeds;
+  const auto read = [&](const char* name, const std::vector<int64_t>& shape) {
+    const at::Tensor tensor = read_tensor(file, name, shape);
+    check_finite(tensor, fmt::format("--image-embeds {}: tensor '{}'", file, name));
+    return tensor;
+  };
+  const TransformerConfig& config = model.transformer_config();
+  const int64_t channels = model.takes_first_frame() ? request.channels : config.condition_channels();
   ImageCondition out;
-  if (model.needs_image_embeds())
-    out.embeds = read_tensor(file, "image_embeds", {1, model.image_tokens(), model.transformer_config().image_dim});
-  out.condition = read_tensor(
-      file, "condition",
-      {1, model.transformer_config().condition_channels(), -1, request.latent_height, request.latent_width});
+  if (model.needs_image_embeds()) out.embeds = read("image_embeds", {1, model.image_tokens(), config.image_dim});
+  out.condition = read("condition", {1, channels, -1, request.latent_height, request.latent_width});
+  if (model.takes_first_frame()) {
+    check(out.condition.size(2) == 1, "--image-embeds {}: 'condition' has {} latent frames, expected 1, the first",
+          file, out.condition.size(2));
+    return out;
+  }
   check(out.condition.size(2) == request.latent_frames,
         "--image-embeds {}: 'condition' has {} latent frames, expected {} for {} video frames", file,
         out.condition.size(2), request.latent_frames, *options.video.frames);
   return out;
+}
+
+void set_image(Request& request, const ImageCondition& image, const WanModel& model) {
+  request.image_embeds = image.embeds;
+  (model.takes_first_frame() ? request.first_frame : request.condition) = image.condition;
 }
 
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
@@ -178,7 +203,9 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
     Request warmup = request;
     warmup.num_inference_steps = std::min(*run.options.run.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
-    run.strategy.denoise({warmup, experts, with, recorder, nowhere});
+    DenoiseContext context{warmup, experts, with, recorder, nowhere};
+    context.receive_ahead = static_cast<size_t>(run.options.run.receive_ahead);
+    run.strategy.denoise(context);
     synchronize(device);
     recorder.clear();
   };

@@ -20,8 +20,11 @@ Workload workload_of(const GenerateOptions& options, const Request& request, con
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
 
-/// What --image-embeds says of the image. Error for other shapes than the model's.
+/// What --image-embeds says of the image. Error for other shapes than the model's, or numbers that are none.
 ImageCondition read_image_embeds(const GenerateOptions& options, const WanModel& model, const Request& request);
+
+/// Tells the request of the image.
+void set_image(Request& request, const ImageCondition& image, const WanModel& model);
 
 struct RankRun {
   const GenerateOptions& options;
@@ -35,6 +38,7 @@ struct RankRun {
   /// Where the transformers stay from one prompt to the next; null: they are freed when all is denoised. Those that are
   /// there are used, warm.
   std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
+  Snapshots& snapshots = no_snapshots();
 };
 
 struct RankResult {

@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/run/run_session.h"
 
+#include <algorithm>
+
+#include "base/cuda.h"
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/measure/memory.h"
 #include "harness/media/video_file.h"
+#include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
+#include "harness/options/timed_prompts.h"
+#include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/record/statistics.h"
 #include "harness/run/agreement.h"
+#include "harness/snapshots/resume_check.h"
+#include "harness/snapshots/stop_signals.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
+#include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
 
 namespace dualparal {
@@ -46,7 +55,22 @@ void RunSession::prepare() {
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
   };
+  open_snapshots();
   if (leads()) open_sink();
+}
+
+void RunSession::open_snapshots() {
+  const SnapshotOptions& o = options_.snapshots;
+  if (!o.active()) return;
+  recorder_.set_phase("looking for snapshots");
+  snapshots_ = std::make_unique<RunSnapshots>(
+      RunSnapshotsOptions{o.folder, o.every_s, o.resume, o.must_resume, run_identity(options_),
+                          std::chrono::seconds(options_.run.timeout_s)},
+      group_.comm(), group_.store());
+  const SavedRun* kept = snapshots_->resumed();
+  strategy_->check_snapshots(work_, kept ? std::optional(kept->world_size) : std::nullopt);
+  if (kept && leads() && !options_.run.quiet)
+    fmt::print(stderr, "# resumed after {} iterations, kept in {}\n", kept->done, o.folder);
 }
 
 // Opened before the work: files that cannot be written, or compared with, fail now.
@@ -58,19 +82,25 @@ void RunSession::open_sink() {
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
   if (!options_.output.no_quality)
-    quality_ = std::make_unique<QualityMeter>(QualitySubject{.frames = *options_.video.frames,
-                                                             .latent_frames = request_.latent_frames,
-                                                             .block_starts = plan_.block_starts,
-                                                             .prompt = options_.video.prompt.value_or(""),
-                                                             .content = model_.name() == "moving-shapes"});
+    quality_ = std::make_unique<QualityMeter>(
+        QualitySubject{.frames = *options_.video.frames,
+                       .latent_frames = request_.latent_frames,
+                       .block_starts = plan_.block_starts,
+                       .prompt = options_.video.prompt.value_or(""),
+                       .content = model_.name() == "moving-shapes" && options_.video.timed_prompts.empty()});
+  std::vector<Chapter> chapters;
+  for (const ShownPrompt& one : shown_prompts(options_, plan_.block_starts, model_.geometry()))
+    if (one.frame >= 0) chapters.push_back({one.frame, one.text});
   const VideoSinkOptions sink_options{
       .frames = *options_.video.frames,
       .height = *options_.video.height,
       .width = *options_.video.width,
       .fps = *options_.video.fps,
+      .device = device_,
       .decode = !options_.output.no_decode,
       .overlap = options_.output.overlap_decoding,
       .video_path = options_.output.video,
+      .chapters = std::move(chapters),
       .frames_dir = options_.output.save_frames,
       .latents_path = latents_path_,
   };
@@ -90,13 +120,26 @@ PromptEmbeds RunSession::encode_prompt() {
   return kept_->embeds.at(*options_.video.prompt);
 }
 
+// On rank 0: the first one's, and in `later` those of the others. Equal texts are encoded once.
+PromptEmbeds RunSession::encode_timed_prompts(std::vector<at::Tensor>& later) {
+  std::vector<std::string> texts;
+  for (const TimedPrompt& one : options_.video.timed_prompts)
+    if (std::ranges::find(texts, one.text) == texts.end()) texts.push_back(one.text);
+  const auto embeds = model_.encode_prompts(texts, *options_.video.negative_prompt, placement_);
+  for (const TimedPrompt& one : options_.video.timed_prompts)
+    if (one.frame > 0) later.push_back(embeds[std::ranges::find(texts, one.text) - texts.begin()].prompt);
+  return embeds.front();
+}
+
 void RunSession::condition() {
   recorder_.set_phase("encoding the prompt");
   synchronize(device_);
   reset_peak_memory(device_);
   const Stopwatch watch;
   PromptEmbeds embeds;
-  if (leads()) embeds = encode_prompt();
+  std::vector<at::Tensor> later;
+  if (leads() && options_.video.timed_prompts.empty()) embeds = encode_prompt();
+  if (leads() && !options_.video.timed_prompts.empty()) embeds = encode_timed_prompts(later);
   synchronize(device_);
   text_encode_s_ = watch.seconds();
   text_peak_bytes_ = memory_usage(device_).peak_allocated_bytes;
@@ -109,6 +152,7 @@ void RunSession::condition() {
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device_);
   set_prompts(std::move(embeds));
+  set_later_prompts(std::move(later));
   set_image();
   if (leads() && !options_.output.save_noise.empty())
     write_safetensors(options_.output.save_noise, {{"noise", strategy_->initial_noise(request_)}});
@@ -126,9 +170,18 @@ void RunSession::set_prompts(PromptEmbeds embeds) {
   write_safetensors(options_.output.save_prompt_embeds, tensors);
 }
 
+void RunSession::set_later_prompts(std::vector<at::Tensor> embeds) {
+  const auto& prompts = options_.video.timed_prompts;
+  for (size_t i = 1; i < prompts.size(); ++i) {
+    at::Tensor one = leads() ? embeds.at(i - 1) : at::Tensor();
+    broadcast_from_first(group_.comm(), one);
+    request_.later_prompts.push_back({latent_frame_from(prompts[i].frame, model_.geometry()), one});
+  }
+}
+
 // Rank 0's image, as the model is told of it, on every rank.
 void RunSession::set_image() {
-  if (!model_.from_image()) return;
+  if (!shows_image(options_, model_)) return;
   recorder_.set_phase("encoding the image");
   ImageCondition image;
   if (leads() && !options_.video.image_embeds.empty()) image = read_image_embeds(options_, model_, request_);
@@ -141,8 +194,7 @@ void RunSession::set_image() {
   }
   broadcast_from_first(group_.comm(), image.embeds);
   broadcast_from_first(group_.comm(), image.condition);
-  request_.image_embeds = image.embeds;
-  request_.condition = image.condition;
+  dualparal::set_image(request_, image, model_);
   if (!leads() || options_.output.save_image_embeds.empty()) return;
   std::map<std::string, at::Tensor> tensors{{"condition", image.condition.to(at::kFloat)}};
   if (image.embeds.defined()) tensors["image_embeds"] = image.embeds.to(at::kFloat);
@@ -159,8 +211,19 @@ void RunSession::denoise() {
                     !options_.output.traces.empty(),
                     leads(),
                     options_.run.strategy,
-                    kept_ ? &kept_->transformers : nullptr};
-  own_ = run_rank(run, request_, group_.comm(), recorder_, leads() ? static_cast<LatentsSink&>(*sink_) : nowhere);
+                    kept_ ? &kept_->transformers : nullptr,
+                    snapshots_ ? *snapshots_ : no_snapshots()};
+  LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*sink_) : nowhere;
+  std::unique_ptr<LatentsSink> keeping;
+  if (snapshots_ && leads()) keeping = snapshots_->keeping(finished);
+  try {
+    own_ = run_rank(run, request_, group_.comm(), recorder_, keeping ? *keeping : finished);
+  } catch (const RunStopped& stopped) {
+    snapshots_->stop(stopped.done());
+    throw;
+  }
+  if (snapshots_) release_stop_signals();  // what is left is short, and done again by a run that is resumed
+  if (leads() && device_.is_cuda()) gpu_state_ = gpu_state(pci_address(device_));
 }
 
 std::optional<ResultLine> RunSession::finish() {
@@ -176,6 +239,7 @@ std::optional<ResultLine> RunSession::finish() {
   if (!options_.output.result.empty()) append_result(options_.output.result, line);
   if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
   if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
+  if (snapshots_) snapshots_->remove_all();
   return line;
 }
 
@@ -190,7 +254,7 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode && device_.is_cpu()) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
+  if (!options_.output.no_decode) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
   line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plan_, work_);
   if (quality_) line.quality = quality_->result();
@@ -201,6 +265,17 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   line.program_hash = program_hash();
   line.provenance = provenance(device_);
   line.provenance["kernels"] = kernels_on(device_.type());
+  if (snapshots_) line.provenance["snapshot_every_s"] = options_.snapshots.every_s;
+  if (snapshots_ && snapshots_->resumed()) {  // times of a part are no times of the run
+    line.provenance["resumed_after"] = snapshots_->resumed()->done;
+    line.latency_s = line.first_block_s = line.bubble_ratio = line.flops = std::nullopt;
+    line.sent_bytes = std::nullopt;
+    line.samples.clear();
+    line.per_rank.clear();
+  }
+  line.provenance["attention"] =
+      attention_kernel(device_, placement_.dtype, model_.transformer_config().attention_head_dim);
+  line.provenance["gpu_state"] = gpu_state_;
   return line;
 }
 

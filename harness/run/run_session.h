@@ -15,6 +15,7 @@
 #include "harness/run/comparing.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/video_sink.h"
+#include "harness/snapshots/run_snapshots.h"
 
 namespace dualparal {
 
@@ -41,10 +42,13 @@ class RunSession {
   void denoise();
   std::optional<ResultLine> finish();
 
+  void open_snapshots();
   void open_sink();
   void set_image();
   PromptEmbeds encode_prompt();
+  PromptEmbeds encode_timed_prompts(std::vector<at::Tensor>& later);
   void set_prompts(PromptEmbeds embeds);
+  void set_later_prompts(std::vector<at::Tensor> embeds);
   ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }
 
@@ -66,7 +70,9 @@ class RunSession {
   std::string latents_path_;
   std::unique_ptr<QualityMeter> quality_;
   std::unique_ptr<VideoSink> sink_;  // on rank 0
+  std::unique_ptr<RunSnapshots> snapshots_;
 
+  nlohmann::ordered_json gpu_state_;  // when denoising was done
   double text_encode_s_ = 0;
   int64_t text_peak_bytes_ = 0;
   RankResult own_;

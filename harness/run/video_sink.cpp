@@ -26,7 +26,8 @@ VideoSink::VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae
   // Opened now, so that a path that cannot be written fails before the work, not after it.
   if (!options_.overlap) spool_ = std::make_unique<LatentsSpool>();
   if (!options_.video_path.empty())
-    video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps);
+    video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps,
+                                         options_.chapters, options_.frames);
   if (!options_.latents_path.empty()) latents_ = std::make_unique<LatentsFile>(options_.latents_path);
 }
 
@@ -103,13 +104,13 @@ void VideoSink::work() {
       if (!options_.decode) continue;
       const Stopwatch watch;
       if (!vae) {
-        if (!options_.overlap) reset_peak_memory(at::kCPU);
+        if (!options_.overlap) reset_peak_memory(options_.device);
         vae = load_vae_();
         stream = std::make_unique<Vae::Stream>(*vae);
       }
       decode(*stream, latents);
       decode_s_ += watch.seconds();
-      decode_peak_bytes_ = memory_usage(at::kCPU).peak_allocated_bytes;
+      decode_peak_bytes_ = memory_usage(options_.device).peak_allocated_bytes;
     }
   } catch (...) {
     const std::lock_guard lock(mutex_);

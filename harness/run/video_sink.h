@@ -23,12 +23,14 @@ namespace dualparal {
 struct VideoSinkOptions {
   int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
   int64_t height = 0, width = 0, fps = 16;
+  at::Device device = at::kCPU;  ///< that decodes
   bool decode = true;
   /// Decode while later latents are still being denoised: takes time and memory that are being measured. Else latents
   /// wait on disk.
   bool overlap = false;
-  std::string video_path;  ///< mp4, or empty
-  std::string frames_dir;  ///< PNG files, or empty
+  std::string video_path;              ///< mp4, or empty
+  std::vector<Chapter> chapters = {};  ///< of the mp4
+  std::string frames_dir;              ///< PNG files, or empty
   /// safetensors, or empty: see LatentsFile.
   std::string latents_path;
 };

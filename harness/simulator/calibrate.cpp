@@ -11,6 +11,8 @@
 #include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "harness/record/statistics.h"
+#include "harness/simulator/least_squares.h"
 #include "harness/simulator/replay.h"
 
 namespace dualparal {
@@ -29,12 +31,6 @@ std::array<double, kTerms> terms(const Work& w) {
   return {w.matmul_flops, w.attention_flops, w.convolution_flops, w.moved_bytes, static_cast<double>(w.operations)};
 }
 
-double median(std::vector<double> values) {
-  check(!values.empty(), "median of nothing");
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
 // Computations of the same work are one sample: their median, with the weight of all their time.
 std::vector<Sample> samples_of(const std::vector<TraceSet>& sets) {
   std::vector<Sample> samples;
@@ -48,46 +44,6 @@ std::vector<Sample> samples_of(const std::vector<TraceSet>& sets) {
         samples.push_back({amount, typical, typical * static_cast<double>(seconds.size())});
   }
   return samples;
-}
-
-// Non-negative least squares of relative errors, by coordinate descent: a few unknowns, thousands of cheap rounds.
-template <size_t N>
-std::array<double, N> fit(const std::vector<std::array<double, N>>& rows, const std::vector<double>& weights) {
-  std::array<std::array<double, N>, N> products{};
-  std::array<double, N> targets{}, x{};
-  for (size_t r = 0; r < rows.size(); ++r)
-    for (size_t i = 0; i < N; ++i) {
-      targets[i] += weights[r] * rows[r][i];
-      for (size_t j = 0; j < N; ++j) products[i][j] += weights[r] * rows[r][i] * rows[r][j];
-    }
-  for (int round = 0; round < 20000; ++round)
-    for (size_t i = 0; i < N; ++i) {
-      if (products[i][i] <= 0) continue;
-      double rest = targets[i];
-      for (size_t j = 0; j < N; ++j)
-        if (j != i) rest -= products[i][j] * x[j];
-      x[i] = std::max(0.0, rest / products[i][i]);
-    }
-  return x;
-}
-
-// Columns of similar size, or the descent would crawl.
-template <size_t N>
-std::array<double, N> fit_relative(const std::vector<std::array<double, N>>& amounts,
-                                   const std::vector<double>& seconds, const std::vector<double>& weights) {
-  std::array<double, N> scale{};
-  std::vector<std::array<double, N>> rows = amounts;
-  for (size_t r = 0; r < rows.size(); ++r)
-    for (size_t i = 0; i < N; ++i) {
-      rows[r][i] /= seconds[r];
-      scale[i] = std::max(scale[i], rows[r][i]);
-    }
-  for (auto& row : rows)
-    for (size_t i = 0; i < N; ++i)
-      if (scale[i] > 0) row[i] /= scale[i];
-  auto x = fit(rows, weights);
-  for (size_t i = 0; i < N; ++i) x[i] = scale[i] > 0 ? x[i] / scale[i] : 0;
-  return x;
 }
 
 // What Cluster::compute_seconds makes of a computation.
@@ -155,7 +111,7 @@ void add_messages(const TraceSet& set, MessageTimes& out) {
 
 double latency_of(const std::vector<RankTrace>& traces) {
   double latency = 0;
-  for (const RankTrace& trace : traces) latency = std::max(latency, trace.end_s - trace.begin_s);
+  for (const RankTrace& trace : traces) latency = std::max(latency, trace.latency_s());
   return latency;
 }
 
@@ -187,16 +143,19 @@ double fit_message_byte_s(const std::vector<TraceSet>& sets, Cluster cluster, co
   return error_with(found) < error_with(0) ? found : 0;
 }
 
-}  // namespace
-
-Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
-  Calibration result{.cluster = base};
+// The dtype of all traces. Error unless they can be calibrated together.
+std::string dtype_of(const std::vector<TraceSet>& sets) {
   check(!sets.empty(), "calibration: no traces");
   const auto dtype = *sets[0].run.dtype;
   for (const TraceSet& set : sets) {
     check(set.run.dtype == dtype, "calibration: traces in {} and {}; calibrate each on its own", dtype, *set.run.dtype);
     for (const RankTrace& rank : set.ranks) check(rank.timed, "calibration: a trace without times (mode trace)");
   }
+  return dtype;
+}
+
+// The shares of `base`'s rates.
+void fit_shares(const std::vector<TraceSet>& sets, const Cluster& base, const std::string& dtype, Calibration& result) {
   const auto samples = samples_of(sets);
   check(!samples.empty(), "calibration: the traces carry no work; make them with `generate --traces`");
   std::vector<std::array<double, kTerms>> amounts;
@@ -208,25 +167,27 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
   }
   const bool overlaps = base.efficiency.operation_overlaps;
   const auto x = fit_computations(amounts, seconds, weights, overlaps);
-  Cluster& c = result.cluster;
   const auto rate = base.flops_per_s.find(dtype);
   check(rate != base.flops_per_s.end(), "{}: device.flops_per_s has no {}", base.file, dtype);
   // A kind of work that costs nothing beside the others has no rate to tell: a hundred times the described one.
   const auto share = [](double per_unit, double peak) { return per_unit > 0 ? 1 / (per_unit * peak) : 100.0; };
-  c.efficiency = {.basis = "",
-                  .matmul = share(x[0], rate->second),
-                  .attention = share(x[1], rate->second),
-                  .convolution = share(x[2], rate->second),
-                  .memory = share(x[3], base.memory_bytes_per_s),
-                  .operation_s = x[4],
-                  .operation_overlaps = overlaps};
+  result.cluster.efficiency = {.basis = "",
+                               .matmul = share(x[0], rate->second),
+                               .attention = share(x[1], rate->second),
+                               .convolution = share(x[2], rate->second),
+                               .memory = share(x[3], base.memory_bytes_per_s),
+                               .operation_s = x[4],
+                               .operation_overlaps = overlaps};
   std::vector<double> errors;
   for (const Sample& s : samples) {
     errors.push_back(std::abs(modelled(x, s.amount, overlaps) - s.seconds) / s.seconds);
     result.computations += std::llround(s.weight / s.seconds);
   }
   result.median_error = median(errors);
+}
 
+// What messages take, where there were any.
+void fit_links(const std::vector<TraceSet>& sets, const Cluster& base, const std::string& dtype, Calibration& result) {
   MessageTimes messages;
   std::vector<TraceSet> together;  // emulated ranks send nothing and share no clock
   for (const TraceSet& set : sets)
@@ -237,15 +198,23 @@ Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
     add_messages(set, messages);
   }
   result.messages = static_cast<int64_t>(messages.posting.size());
-  if (messages.amounts.size() > 1) {
-    const auto link =
-        fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
-    c.message_s = median(messages.posting);
-    c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
-    if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
-    c.message_byte_s = fit_message_byte_s(together, c, dtype);
-  }
-  c.efficiency.basis = fmt::format(
+  if (messages.amounts.size() < 2) return;
+  const auto link = fit_relative(messages.amounts, messages.seconds, std::vector<double>(messages.seconds.size(), 1.0));
+  Cluster& c = result.cluster;
+  c.message_s = median(messages.posting);
+  c.device_link.latency_s = std::max(0.0, link[0] - c.message_s);
+  if (link[1] > 0) c.device_link.bytes_per_s = 1 / link[1];
+  c.message_byte_s = fit_message_byte_s(together, c, dtype);
+}
+
+}  // namespace
+
+Calibration calibrate(const std::vector<TraceSet>& sets, const Cluster& base) {
+  Calibration result{.cluster = base};
+  const auto dtype = dtype_of(sets);
+  fit_shares(sets, base, dtype, result);
+  fit_links(sets, base, dtype, result);
+  result.cluster.efficiency.basis = fmt::format(
       "calibrated in {} on {} computations and {} messages of {} runs; median error of a "
       "computation {:.1f} %",
       dtype, result.computations, result.messages, sets.size(), 100 * result.median_error);

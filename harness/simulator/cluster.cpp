@@ -44,8 +44,8 @@ class ClusterReader {
     read_links(required(root, "links"), cluster);
     if (root["sources"])
       for (const auto& source : root["sources"]) cluster.sources.push_back(source.as<std::string>());
-    check_usage(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0, "{}: {} nodes need links.node", file_,
-                cluster.nodes);
+    check_usage(cluster.nodes == 1 || cluster.node_link.bytes_per_s > 0 || cluster.adapter_link.bytes_per_s > 0,
+                "{}: {} nodes need links.node, links.adapter or both", file_, cluster.nodes);
     check_usage(cluster.devices() <= kMostDevices, "{}: {} devices, expected at most {}: each pair of them has a route",
                 file_, cluster.devices(), kMostDevices);
     return cluster;
@@ -135,10 +135,11 @@ class ClusterReader {
   }
 
   void read_links(const YAML::Node& node, Cluster& cluster) const {
-    expect_keys(node, {"device", "host", "node", "message_s", "message_byte_s"});
+    expect_keys(node, {"device", "host", "node", "adapter", "message_s", "message_byte_s"});
     cluster.device_link = link(required(node, "device"));
     if (node["host"]) cluster.host_link = link(node["host"]);
     if (node["node"]) cluster.node_link = link(node["node"]);
+    if (node["adapter"]) cluster.adapter_link = link(node["adapter"]);
     cluster.message_s = number(node, "message_s", 0);
     cluster.message_byte_s = number(node, "message_byte_s", 0);
   }

@@ -40,13 +40,16 @@ struct Cluster {
 
   LinkSpec device_link;  ///< between a device and the others of its node
   LinkSpec host_link;  ///< shared by all transfers of a node, each of which crosses it twice; 0: devices talk directly
-  LinkSpec node_link;  ///< a node's network, in each direction
+  LinkSpec node_link;  ///< a node's network, in each direction; 0: devices have adapters of their own alone
+  LinkSpec adapter_link;      ///< a device's own way into the network, in each direction; 0: devices have none
   double message_s = 0;       ///< time that a send, and a receive, takes from the device
   double message_byte_s = 0;  ///< the same for each of its bytes, where the device itself moves them (ranks on CPUs)
 
   std::vector<std::string> sources;
 
   int64_t devices() const { return nodes * devices_per_node; }
+  /// Seconds that a send, or a receive, takes from the device.
+  double message_busy_s(double bytes) const { return message_s + bytes * message_byte_s; }
   /// Seconds that a device computes. Error if the cluster does not say how fast `dtype` is.
   double compute_seconds(const Work& work, const std::string& dtype) const;
 };

@@ -44,6 +44,7 @@ std::string cluster_yaml(const Cluster& c) {
   link("device", c.device_link);
   link("host", c.host_link);
   link("node", c.node_link);
+  link("adapter", c.adapter_link);
   number("message_s", c.message_s);
   if (c.message_byte_s > 0) number("message_byte_s", c.message_byte_s);
   out << YAML::EndMap;

@@ -77,12 +77,15 @@ std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
     return zone->create_link(name, spec.bytes_per_s)->set_latency(spec.latency_s)->seal();
   };
   std::vector<s4u::Host*> hosts;
-  std::vector<s4u::Link*> up, down, out, in, shared;
+  std::vector<s4u::Link*> up, down, out, in, shared, to_network, from_network;
   for (int64_t device = 0; device < cluster.devices(); ++device) {
     hosts.push_back(zone->create_host(fmt::format("device{}", device), 1.0)->seal());
     // The latency of a transfer is counted once, on its way up.
     up.push_back(add_link(fmt::format("up{}", device), cluster.device_link));
     down.push_back(add_link(fmt::format("down{}", device), {cluster.device_link.bytes_per_s, 0}));
+    if (cluster.adapter_link.bytes_per_s == 0) continue;
+    to_network.push_back(add_link(fmt::format("to_network{}", device), cluster.adapter_link));
+    from_network.push_back(add_link(fmt::format("from_network{}", device), {cluster.adapter_link.bytes_per_s, 0}));
   }
   for (int64_t node = 0; node < cluster.nodes; ++node) {
     if (cluster.host_link.bytes_per_s > 0) shared.push_back(add_link(fmt::format("host{}", node), cluster.host_link));
@@ -97,8 +100,10 @@ std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
       std::vector<s4u::LinkInRoute> route{s4u::LinkInRoute(up[a])};
       if (!shared.empty()) route.emplace_back(shared[from]);
       if (from != to) {
-        route.emplace_back(out[from]);
-        route.emplace_back(in[to]);
+        if (!to_network.empty()) route.emplace_back(to_network[a]);
+        if (!out.empty()) route.emplace_back(out[from]);
+        if (!in.empty()) route.emplace_back(in[to]);
+        if (!from_network.empty()) route.emplace_back(from_network[b]);
       }
       if (!shared.empty()) route.emplace_back(shared[to]);
       route.emplace_back(down[b]);

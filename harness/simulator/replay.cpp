@@ -13,6 +13,7 @@
 
 #include "base/errors.h"
 #include "harness/simulator/engine.h"
+#include "harness/trace/repeated_section.h"
 
 namespace dualparal {
 namespace {
@@ -21,7 +22,8 @@ using Kind = Event::Kind;
 
 // Thirty years: no trace holds such an event, but a wrong rate or a wrong number of a cluster makes some.
 constexpr double kLongestEvent = 1e9;
-constexpr size_t kRanksNamed = 8;  // in an error
+constexpr size_t kRanksNamed = 8;     // in an error
+constexpr double kSamePeriod = 1e-9;  // relative
 
 void write_all(int file, const void* data, size_t size) {
   for (size_t done = 0; done < size;) {
@@ -67,7 +69,7 @@ std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& t
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
-                          : moves                      ? cluster.message_s + bytes * cluster.message_byte_s
+                          : moves                      ? cluster.message_busy_s(bytes)
                                                        : 0;
       const bool possible = busy >= 0 && busy <= kLongestEvent && bytes >= 0;
       if (!possible)  // the text of each event would take longer than all else here
@@ -151,10 +153,38 @@ void check_finished(const std::vector<RankTrace>& traces, const std::vector<Simu
        more > 0 ? fmt::format("; and {} more", more) : "");
 }
 
-}  // namespace
+// How often the traces' sections happen, which is the same on all ranks; 1: there are none.
+int64_t times_repeated(const std::vector<RankTrace>& traces) {
+  int64_t times = 1;
+  for (size_t rank = 0; rank < traces.size(); ++rank) {
+    if (!traces[rank].repeat) continue;
+    const int64_t own = traces[rank].repeat->times;
+    check(times == 1 || own == times,
+          "the traces do not belong together: rank {} repeats a section {} times, others {}", rank, own, times);
+    times = own;
+  }
+  return times;
+}
 
-std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
-                              const ComputeSeconds& compute_seconds) {
+// The time from one repeated section to the next: from the ones on both sides of that which stands for many. False if
+// these do not agree, or the ranks do not: they have not come into step.
+bool set_period(std::vector<RankTrace>& traces) {
+  double period = -1;
+  for (RankTrace& trace : traces) {
+    if (!trace.repeat) continue;
+    const size_t begin = trace.repeat->begin, end = trace.repeat->end;
+    const auto at = [&](size_t place) { return trace.events[place].begin_s; };
+    const double own = at(end) - at(begin), earlier = at(begin) - at(begin - (end - begin));
+    if (period < 0) period = own;
+    const auto near = [&](double other) { return std::abs(other - period) <= kSamePeriod * period; };
+    if (!near(own) || !near(earlier)) return false;
+    trace.repeat->period_s = period;
+  }
+  return true;
+}
+
+std::vector<RankTrace> replay_written_out(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                                          const ComputeSeconds& compute_seconds) {
   const auto steps = steps_of(traces, cluster, compute_seconds);
   check_messages(steps);
   const auto ranks = simulate(steps, cluster);
@@ -172,6 +202,23 @@ std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluste
     }
   }
   return out;
+}
+
+}  // namespace
+
+std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                              const ComputeSeconds& compute_seconds) {
+  const int64_t times = times_repeated(traces);
+  // Enough in front that the ranks come into step, and one behind, so that what comes then does not count.
+  for (int64_t before = 3; before + 2 < times; before *= 2) {
+    std::vector<RankTrace> shorter;
+    for (const RankTrace& trace : traces) shorter.push_back(written_out(trace, before, 1));
+    auto out = replay_written_out(shorter, cluster, compute_seconds);
+    if (set_period(out)) return out;
+  }
+  std::vector<RankTrace> whole;
+  for (const RankTrace& trace : traces) whole.push_back(expanded(trace));
+  return replay_written_out(whole, cluster, compute_seconds);
 }
 
 }  // namespace dualparal

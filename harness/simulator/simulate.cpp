@@ -14,32 +14,14 @@
 #include "harness/simulator/share_sweep.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
+#include "harness/trace/repeated_section.h"
 
 namespace dualparal {
 namespace {
 
-double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+constexpr int64_t kMostEvents = 5'000'000;  // of a timeline
 
-// Ranks that share a device share its memory.
-std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
-  if (cluster.device_memory_bytes == 0) return "";
-  const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
-  for (int64_t device = 0; device < cluster.devices(); ++device) {
-    int64_t needed = 0;
-    std::vector<size_t> ranks;
-    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
-      needed += traces[rank].peak_memory_bytes;
-      ranks.push_back(rank);
-    }
-    if (needed > available)
-      return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
-                         ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])
-                                           : fmt::format("ranks {} on one device need", fmt::join(ranks, ", ")),
-                         gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
-                         gib(cluster.device_reserved_bytes));
-  }
-  return "";
-}
+double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
 ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
   check_usage(options.compute == "model" || options.compute == "measured",
@@ -64,12 +46,33 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
 
 }  // namespace
 
+std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  if (cluster.device_memory_bytes == 0) return "";
+  const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
+  for (int64_t device = 0; device < cluster.devices(); ++device) {
+    int64_t needed = 0;
+    std::vector<size_t> ranks;
+    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
+      needed += traces[rank].peak_memory_bytes;
+      ranks.push_back(rank);
+    }
+    if (needed > available)
+      return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
+                         ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])
+                                           : fmt::format("ranks {} on one device need", fmt::join(ranks, ", ")),
+                         gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
+                         gib(cluster.device_reserved_bytes));
+  }
+  return "";
+}
+
 ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
                           const std::string& compute) {
   // What was asked for, and what formulas say, holds for the simulation too; what was measured does not.
   const ResultLine& run = traces.run;
   ResultLine line{.kind = ResultKind::kSimulated,
                   .strategy = run.strategy,
+                  .exact = run.exact,
                   .options = run.options,
                   .world_size = run.world_size,
                   .model = run.model,
@@ -137,7 +140,7 @@ nlohmann::ordered_json swept_latencies(const SimulateOptions& options, const Tra
   for (const auto& [corner, swept] : share_sweep(cluster)) {
     double latency = 0;
     for (const RankTrace& rank : replay(traces.ranks, swept, durations(options, traces, swept)))
-      latency = std::max(latency, rank.end_s - rank.begin_s);
+      latency = std::max(latency, rank.latency_s());
     latencies[corner] = latency;
   }
   return latencies;
@@ -165,7 +168,9 @@ void run_simulate(const SimulateOptions& options) {
       std::filesystem::path file = options.timeline;
       if (clusters.size() > 1)
         file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
-      write_file(file, chrome_trace(replayed).dump());
+      std::vector<RankTrace> whole;
+      for (const RankTrace& rank : replayed) whole.push_back(expanded(rank, kMostEvents / traces.ranks.size()));
+      write_file(file, chrome_trace(whole).dump());
     }
     if (!options.result.empty()) append_result(options.result, line);
     if (!options.quiet) print_summary(line);

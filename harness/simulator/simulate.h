@@ -26,6 +26,9 @@ struct SimulateOptions {
 ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
                           const std::string& compute);
 
+/// Why the ranks do not fit into the cluster's memory; empty if they do. Ranks that share a device share its memory.
+std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster);
+
 /// Error unless every rank has a device of its own.
 void check_devices(const Cluster& cluster, int64_t ranks);
 

@@ -23,6 +23,7 @@
 #include "harness/sweep/experiment.h"
 #include "harness/sweep/folder_lock.h"
 #include "harness/sweep/point_check.h"
+#include "harness/sweep/shard.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -240,8 +241,14 @@ int64_t run_bench(const BenchOptions& options) {
   Experiment experiment = read_experiment(named_yaml("experiment", "configs/experiments", options.experiment));
   const auto varied = varied_flags(experiment);
   keep_only(experiment, options.only);
+  std::string folder_name = experiment.name;
+  if (!options.shard.empty()) {
+    const Shard shard = parse_shard(options.shard);
+    keep_shard(experiment, shard);
+    folder_name += fmt::format(".{}-of-{}", shard.number, shard.count);
+  }
   check_points(experiment);
-  const fs::path folder = options.output.empty() ? fs::path("results") / experiment.name : options.output;
+  const fs::path folder = options.output.empty() ? fs::path("results") / folder_name : options.output;
   const fs::path lines = folder / "results.jsonl";
   if (options.dry_run) {
     fmt::print("{}", list_points(experiment, lines));

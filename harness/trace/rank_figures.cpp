@@ -29,24 +29,28 @@ double microseconds(double seconds) { return std::round(seconds * 1e7) / 10; }
 
 std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
   const auto sent = send_times(traces);
-  double end = 0;
-  for (const auto& trace : traces) end = std::max(end, trace.end_s);
+  double end = 0, repeated = 0;
+  for (const auto& trace : traces) {
+    end = std::max(end, trace.end_s);
+    repeated = std::max(repeated, trace.repeated_s());
+  }
   std::vector<RankFigures> out;
   for (size_t rank = 0; rank < traces.size(); ++rank) {
     const RankTrace& trace = traces[rank];
     RankFigures figures;
     double first = trace.end_s, last = trace.begin_s, communication_within = 0;
     std::map<std::tuple<int64_t, int64_t, Channel>, size_t> received;
-    for (const Event& event : trace.events)
-      if (event.kind == Kind::kCompute) {
-        figures.compute_s += event.end_s - event.begin_s;
+    for (size_t i = 0; i < trace.events.size(); ++i)
+      if (const Event& event = trace.events[i]; event.kind == Kind::kCompute) {
+        figures.compute_s += (event.end_s - event.begin_s) * static_cast<double>(trace.times(i));
         first = std::min(first, event.begin_s);
         last = std::max(last, event.end_s);
       }
-    for (const Event& event : trace.events) {
+    for (size_t i = 0; i < trace.events.size(); ++i) {
+      const Event& event = trace.events[i];
       double blocked = 0;
       if (event.kind == Kind::kSend) {
-        figures.sent_bytes += event.bytes;
+        figures.sent_bytes += event.bytes * trace.times(i);
         blocked = event.end_s - event.begin_s;
       } else if (event.kind == Kind::kWait) {
         blocked = event.end_s - event.begin_s;
@@ -57,11 +61,12 @@ std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
         if (found == sent.end() || number >= found->second.size()) continue;
         blocked = event.end_s - std::clamp(found->second[number], event.begin_s, event.end_s);
       }
+      blocked *= static_cast<double>(trace.times(i));
       figures.communication_s += blocked;
       if (event.begin_s >= first && event.end_s <= last) communication_within += blocked;
     }
-    figures.idle_s = std::max(0.0, end - trace.begin_s - figures.compute_s - figures.communication_s);
-    figures.span_s = std::max(0.0, last - first);
+    figures.idle_s = std::max(0.0, end + repeated - trace.begin_s - figures.compute_s - figures.communication_s);
+    figures.span_s = std::max(0.0, last - first) + trace.repeated_s();
     figures.idle_within_s = std::max(0.0, figures.span_s - figures.compute_s - communication_within);
     out.push_back(figures);
   }

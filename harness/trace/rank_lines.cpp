@@ -15,8 +15,10 @@ std::optional<T> known(bool is_known, T value) {
 
 // When the first latents were final, since the ranks began.
 std::optional<double> first_output(const RankTrace& trace) {
-  for (const Event& event : trace.events)
-    if (event.kind == Event::Kind::kOutput) return event.begin_s - trace.begin_s;
+  for (size_t i = 0; i < trace.events.size(); ++i)
+    if (trace.events[i].kind == Event::Kind::kOutput)
+      return trace.events[i].begin_s - trace.begin_s +
+             (trace.repeat && i >= trace.repeat->end ? trace.repeated_s() : 0);
   return std::nullopt;
 }
 
@@ -32,6 +34,7 @@ RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKin
           .peak_reserved_bytes = trace.peak_reserved_bytes,
           .process_memory_bytes = known(trace.process_memory_bytes > 0, trace.process_memory_bytes),
           .device_used_bytes = known(trace.device_used_bytes > 0, trace.device_used_bytes),
+          .device_allocations = known(trace.device_allocations >= 0, trace.device_allocations),
           .weights_bytes = trace.weights_bytes,
           .flops = known(counted, work.flops()),
           .matmul_flops = known(counted, work.matmul_flops),
@@ -58,7 +61,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.per_rank.clear();
   for (size_t rank = 0; rank < traces.size(); ++rank) {
     const RankTrace& trace = traces[rank];
-    latency = std::max(latency, trace.end_s - trace.begin_s);
+    latency = std::max(latency, trace.latency_s());
     sent += figures[rank].sent_bytes;
     flops += trace.work().flops();
     line.per_rank.push_back(rank_line(trace, figures[rank], line.kind));

@@ -13,6 +13,8 @@ using Json = nlohmann::json;
 using Kind = Event::Kind;
 
 constexpr int kTraceSchema = 1;
+constexpr int kRepeatSchema = 2;  // of traces with a section that stands for many
+constexpr int64_t kMostTimes = 1'000'000'000;
 // Numbers of an event's line, in order. A computation has its work, a message its way.
 constexpr const char* kFields =
     "kind block step first_layer last_layer micro_batch begin_s end_s live_bytes "
@@ -62,6 +64,18 @@ Event event_of(const Json& j) {
   return e;
 }
 
+Repeat repeat_of(const Json& j) {
+  Repeat repeat{.begin = j.at("begin"),
+                .end = j.at("end"),
+                .times = j.at("times"),
+                .blocks = j.at("blocks"),
+                .steps = j.at("steps"),
+                .live_bytes = j.at("live_bytes")};
+  check(repeat.begin < repeat.end && 1 <= repeat.times && repeat.times <= kMostTimes,
+        "expected a repeat of at least one event, 1 to {} times", kMostTimes);
+  return repeat;
+}
+
 }  // namespace
 
 void RankTrace::shift(double seconds) {
@@ -75,26 +89,33 @@ void RankTrace::shift(double seconds) {
 
 Work RankTrace::work() const {
   Work all;
-  for (const Event& event : events) all += event.work;
+  for (size_t i = 0; i < events.size(); ++i) {
+    const Work& one = events[i].work;
+    const auto many = static_cast<double>(times(i));
+    all += {one.matmul_flops * many, one.attention_flops * many, one.convolution_flops * many, one.moved_bytes * many,
+            one.operations * times(i)};
+  }
   return all;
 }
 
 std::string RankTrace::to_text() const {
-  std::string text = Json{
-      {"schema", kTraceSchema},
-      {"timed", timed},
-      {"begin_s", begin_s},
-      {"end_s", end_s},
-      {"peak_memory_bytes", peak_memory_bytes},
-      {"peak_reserved_bytes", peak_reserved_bytes},
-      {"weights_bytes", weights_bytes},
-      {"process_memory_bytes", process_memory_bytes},
-      {"device_used_bytes", device_used_bytes},
-      {"clock_offset_s", clock_offset_s},
-      {"clock_error_s", clock_error_s},
-      {"events", events.size()},
-      {"fields",
-       kFields}}.dump();
+  Json header{{"schema", repeat ? kRepeatSchema : kTraceSchema},
+              {"timed", timed},
+              {"begin_s", begin_s},
+              {"end_s", end_s},
+              {"peak_memory_bytes", peak_memory_bytes},
+              {"peak_reserved_bytes", peak_reserved_bytes},
+              {"weights_bytes", weights_bytes},
+              {"process_memory_bytes", process_memory_bytes},
+              {"device_used_bytes", device_used_bytes},
+              {"clock_offset_s", clock_offset_s},
+              {"clock_error_s", clock_error_s},
+              {"events", events.size()},
+              {"fields", kFields}};
+  if (repeat)
+    header["repeat"] = {{"begin", repeat->begin},   {"end", repeat->end},     {"times", repeat->times},
+                        {"blocks", repeat->blocks}, {"steps", repeat->steps}, {"live_bytes", repeat->live_bytes}};
+  std::string text = header.dump();
   for (const Event& event : events) text += "\n" + event_line(event);
   return text + "\n";
 }
@@ -111,7 +132,10 @@ RankTrace RankTrace::from_text(const std::string& text) {
         trace.events.push_back(event_of(json));
         continue;
       }
-      check(json.is_object() && json.value("schema", 0) == kTraceSchema, "expected a trace of schema {}", kTraceSchema);
+      const int schema = json.is_object() ? json.value("schema", 0) : 0;
+      check(schema == kTraceSchema || schema == kRepeatSchema, "expected a trace of schema {} or {}", kTraceSchema,
+            kRepeatSchema);
+      if (schema == kRepeatSchema) trace.repeat = repeat_of(json.at("repeat"));
       trace.timed = json.at("timed");
       trace.begin_s = json.at("begin_s");
       trace.end_s = json.at("end_s");
@@ -120,6 +144,7 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.weights_bytes = json.at("weights_bytes");
       trace.process_memory_bytes = json.value("process_memory_bytes", int64_t{0});
       trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
+      trace.device_allocations = json.value("device_allocations", int64_t{-1});
       trace.clock_offset_s = json.value("clock_offset_s", 0.0);
       trace.clock_error_s = json.value("clock_error_s", 0.0);
       expected = json.at("events");
@@ -129,6 +154,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
   }
   check(trace.events.size() == expected, "{} events, expected {}: the trace was cut off", trace.events.size(),
         expected);
+  check(!trace.repeat || trace.repeat->end <= trace.events.size(), "events {}..{} are repeated, there are {}",
+        trace.repeat ? trace.repeat->begin : 0, trace.repeat ? trace.repeat->end : 0, trace.events.size());
   return trace;
 }
 

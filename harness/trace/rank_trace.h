@@ -3,12 +3,22 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "comm/recorder.h"
 #include "harness/record/result_line.h"
 
 namespace dualparal {
+
+/// Events [begin, end) of a trace stand for `times` times the same, one after the other.
+struct Repeat {
+  size_t begin = 0, end = 0;
+  int64_t times = 1;
+  /// From one time to the next: how much the numbers of blocks and steps, and what is allocated, grow.
+  int64_t blocks = 0, steps = 0, live_bytes = 0;
+  double period_s = 0;  ///< the same of times, where the trace has some
+};
 
 /// What a rank knows of its denoising when it is over.
 struct RankTrace {
@@ -17,8 +27,22 @@ struct RankTrace {
   std::vector<Event> events = {};
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
   int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
+  int64_t device_allocations = -1;                          ///< of device memory, meanwhile; -1: not known
 
   double clock_offset_s = 0, clock_error_s = 0;  ///< added to its own clock to have rank 0's; how far off that may be
+
+  /// A section that stands for many (harness/trace/repeated_section.h). Labels behind it count them; times, end_s among
+  /// them, are as if it happened once.
+  std::optional<Repeat> repeat = {};
+
+  /// How often an event happens.
+  int64_t times(size_t event) const {
+    return repeat && repeat->begin <= event && event < repeat->end ? repeat->times : 1;
+  }
+  /// How much later all is that comes behind the section.
+  double repeated_s() const { return repeat ? static_cast<double>(repeat->times - 1) * repeat->period_s : 0; }
+  /// From its begin to its last work, all of it.
+  double latency_s() const { return end_s - begin_s + repeated_s(); }
 
   /// Moves all its times.
   void shift(double seconds);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "model/ops/attention_kernel.h"
 #include "model/ops/ops.h"
 
 namespace dualparal {
@@ -39,6 +40,23 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
   // Asked for meta tensors, LibTorch would take the way without a fused kernel.
   if (query.is_meta()) return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(query, key, value));
   return at::scaled_dot_product_attention(query, key, value);
+}
+
+std::string attention_kernel(const at::Device& device, at::ScalarType dtype, int64_t head_dim) {
+  if (device.is_meta()) return "none";
+  if (device.is_cpu()) return "flash_for_cpu";
+  constexpr int64_t kTokens = 128;
+  const at::Tensor one = at::empty({1, 1, kTokens, head_dim}, at::TensorOptions().device(device).dtype(dtype));
+  switch (static_cast<at::SDPBackend>(at::_fused_sdp_choice(one, one, one))) {
+    case at::SDPBackend::cudnn_attention:
+      return "cudnn";
+    case at::SDPBackend::flash_attention:
+      return "flash";
+    case at::SDPBackend::efficient_attention:
+      return "efficient";
+    default:
+      return "math";
+  }
 }
 
 WeightedAttention weighted_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {

@@ -16,6 +16,9 @@ class FlowEulerSampler final : public Sampler {
     return at::add(latents.to(at::kFloat), prediction.to(at::kFloat), change);
   }
 
+  SamplerState state() const override { return {.numbers = {{"steps", step_}}}; }
+  void set_state(const SamplerState& state) override { step_ = taken_steps(state, schedule_); }
+
  private:
   Schedule schedule_;
   int64_t step_ = 0;

@@ -28,6 +28,13 @@ Schedule make_schedule(SamplerKind kind, const SchedulerConfig& config, int64_t 
   return kind == SamplerKind::kUniPC ? unipc_schedule(config, steps) : flow_euler_schedule(config, steps);
 }
 
+int64_t taken_steps(const SamplerState& state, const Schedule& schedule) {
+  const auto steps = state.numbers.find("steps");
+  check(steps != state.numbers.end() && steps->second >= 0 && steps->second <= schedule.steps(),
+        "sampler: the kept state is of no schedule of {} steps", schedule.steps());
+  return steps->second;
+}
+
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const SchedulerConfig& config, const Schedule& schedule) {
   return kind == SamplerKind::kUniPC ? unipc_sampler(config, schedule) : flow_euler_sampler(schedule);
 }

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,12 +21,21 @@ struct Schedule {
   int64_t steps() const { return static_cast<int64_t>(timesteps.size()); }
 };
 
+/// All that a sampler knows besides its schedule, by name. Tensors, of the latents' shape, are not changed any more.
+struct SamplerState {
+  std::map<std::string, at::Tensor> tensors = {};
+  std::map<std::string, int64_t> numbers = {};
+};
+
 class Sampler {
  public:
   virtual ~Sampler() = default;
   /// Takes the next step. prediction, latents: any same shape, latents in fp32. Returns new latents in fp32 and
   /// leaves both arguments as they are. Error after the last step.
   virtual at::Tensor step(const at::Tensor& prediction, const at::Tensor& latents) = 0;
+  virtual SamplerState state() const = 0;
+  /// Goes on from what a sampler of the same kind and schedule knew. Error if something is missing.
+  virtual void set_state(const SamplerState& state) = 0;
 };
 
 enum class SamplerKind { kUniPC, kFlowEuler };
@@ -35,6 +45,9 @@ SamplerKind parse_sampler(const std::string& name);
 std::string sampler_name(SamplerKind kind);
 /// What a checkpoint's scheduler is called here.
 SamplerKind sampler_of(const SchedulerConfig& config);
+
+/// Steps that a sampler of this schedule had taken; for samplers. Error if the state is of none.
+int64_t taken_steps(const SamplerState& state, const Schedule& schedule);
 
 Schedule make_schedule(SamplerKind kind, const SchedulerConfig& config, int64_t steps);
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const SchedulerConfig& config, const Schedule& schedule);

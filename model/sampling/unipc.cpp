@@ -59,6 +59,30 @@ class UniPCSampler final : public Sampler {
     return next;
   }
 
+  SamplerState state() const override {
+    SamplerState state{.numbers = {{"steps", step_}, {"order", order_}}};
+    if (last_sample_.defined()) state.tensors["last_sample"] = last_sample_;
+    for (size_t i = 0; i < x0_history_.size(); ++i) state.tensors[fmt::format("x0_{}", i)] = x0_history_[i];
+    return state;
+  }
+
+  void set_state(const SamplerState& state) override {
+    step_ = taken_steps(state, schedule_);
+    const auto tensor = [&](const std::string& name) {
+      const auto found = state.tensors.find(name);
+      check(found != state.tensors.end(), "sampler: the kept state has no {}", name);
+      return found->second;
+    };
+    const auto order = state.numbers.find("order");
+    check(order != state.numbers.end() && order->second >= 1 && order->second <= config_.solver_order,
+          "sampler: the kept state is of no UniPC of order {}", config_.solver_order);
+    order_ = order->second;
+    x0_history_.clear();
+    last_sample_ = step_ > 0 ? tensor("last_sample") : at::Tensor();
+    for (int64_t i = 0; i < std::min(step_, config_.solver_order); ++i)
+      x0_history_.push_back(tensor(fmt::format("x0_{}", i)));
+  }
+
  private:
   // What predictor and corrector share, for a step from noise level `from` to `to` (indices into sigmas):
   // base = decay * sample + gain * x0, and the weights of the differences to older x0.

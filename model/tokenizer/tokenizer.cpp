@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/parse_json.h"
 #include "model/tokenizer/prompt_cleaning.h"
+#include "model/tokenizer/text_length.h"
 #include "model/tokenizer/unigram_model.h"
 
 // libc10 and Debian's libsentencepiece both export a variable of this name: an int there, an absl::Flag of 32 bytes
@@ -20,6 +21,7 @@ namespace dualparal {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int64_t kWanTextLength = 512;
 constexpr const char* kSentencepieceFile = "spiece.model";
 constexpr const char* kTokenizersFile = "tokenizer.json";
 
@@ -33,17 +35,24 @@ Tokenizer::Tokenizer(const fs::path& dir) : processor_(std::make_unique<sentence
   else
     fail("{}: no tokenizer, expected {} or {} in this folder (--prompt-embeds FILE does without)", dir.string(),
          kSentencepieceFile, kTokenizersFile);
+  max_length_ = text_length(dir);
+}
+
+int64_t text_length(const fs::path& dir) {
   const auto config = dir / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return;
+  int64_t length = kWanTextLength;
+  if (!fs::exists(config)) return length;
   try {
     const auto json = parse_json(read_file(config));
     if (json.contains("model_max_length") && json["model_max_length"].is_number())
       // "No limit" is written as an absurdly large number.
-      max_length_ = static_cast<int64_t>(std::min(512.0, json["model_max_length"].get<double>()));
+      length =
+          static_cast<int64_t>(std::min(static_cast<double>(kWanTextLength), json["model_max_length"].get<double>()));
   } catch (const nlohmann::json::exception& error) {
     fail("{}: not valid JSON: {}", config.string(), error.what());
   }
-  check(max_length_ > 0, "{}: 'model_max_length' expected a positive number", config.string());
+  check(length > 0, "{}: 'model_max_length' expected a positive number", config.string());
+  return length;
 }
 
 Tokenizer::~Tokenizer() = default;

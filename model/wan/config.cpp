@@ -8,6 +8,9 @@
 namespace dualparal {
 namespace {
 
+// SkyReels-V2's own name for what is Wan's transformer unless told otherwise.
+constexpr const char* kSkyReelsTransformer = "SkyReelsV2Transformer3DModel";
+constexpr int64_t kMostPatch = 16;
 constexpr int64_t kMostLayers = 1024;  // each is a list of tensors: memory is taken for them before any is read
 
 }  // namespace
@@ -18,7 +21,11 @@ int64_t VaeConfig::temporal_stride() const {
 
 TransformerConfig read_transformer_config(const std::filesystem::path& file) {
   ConfigReader reader(file);
-  reader.only("_class_name", {"WanTransformer3DModel"});
+  reader.only("_class_name", {"WanTransformer3DModel", kSkyReelsTransformer});
+  if (reader.json().value("_class_name", nlohmann::json()) == kSkyReelsTransformer) {
+    reader.only("inject_sample_info", {false});
+    reader.only("num_frame_per_block", {1});  // more: attention that sees no later block
+  }
   TransformerConfig config;
   const auto patch = reader.required<std::vector<int64_t>>("patch_size");
   check(patch.size() == 3 && *std::min_element(patch.begin(), patch.end()) > 0,
@@ -72,18 +79,20 @@ VaeConfig read_vae_config(const std::filesystem::path& file) {
   check(!config.dim_mult.empty() && config.temporal_downsample.size() + 1 == config.dim_mult.size(),
         "{}: 'temperal_downsample' has {} entries, expected {} (one less than 'dim_mult')", file.string(),
         config.temporal_downsample.size(), config.dim_mult.size() - 1);
+  check(std::ranges::min(config.dim_mult) > 0, "{}: 'dim_mult' expected positive numbers", file.string());
   for (const auto* values : {&config.latents_mean, &config.latents_std})
     check(static_cast<int64_t>(values->size()) == config.z_dim,
           "{}: 'latents_mean' and 'latents_std' expected {} entries (z_dim), got {}", file.string(), config.z_dim,
           values->size());
   check(config.temporal_stride() == 4, "{}: 'temperal_downsample' halves the frames {} times, expected 2",
         file.string(), std::count(config.temporal_downsample.begin(), config.temporal_downsample.end(), true));
-  reader.only("decoder_base_dim", {nullptr, config.base_dim});
+  if (reader.has("decoder_base_dim")) config.decoder_base_dim = reader.size("decoder_base_dim");
+  if (reader.has("patch_size")) config.patch_size = reader.size("patch_size", kMostPatch);
+  config.is_residual = reader.optional("is_residual", false);
+  reader.ignore({"decoder_base_dim", "patch_size"});  // null: none
   reader.only("attn_scales", {nlohmann::json::array()});
-  reader.only("is_residual", {false});  // Wan 2.2
-  reader.only("in_channels", {3});
-  reader.only("out_channels", {3});
-  reader.only("patch_size", {nullptr});
+  reader.only("in_channels", {config.pixel_channels()});
+  reader.only("out_channels", {config.pixel_channels()});
   reader.only("scale_factor_temporal", {config.temporal_stride()});
   reader.only("scale_factor_spatial", {config.spatial_stride()});
   reader.ignore({"dropout", "clip_output", "non_linearity"});
@@ -112,21 +121,24 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
 }
 
 ModelIndex check_model_index(const std::filesystem::path& model_dir) {
-  check(std::filesystem::is_directory(model_dir), "{}: no such folder for a model", model_dir.string());
+  check(std::filesystem::is_directory(model_dir),
+        "{}: no such folder for a model; `dualparal doctor` says how to get one (the embedded model needs no --model)",
+        model_dir.string());
   ConfigReader reader(model_dir / "model_index.json");
   const auto class_name = reader.required<std::string>("_class_name");
   ModelIndex index;
   index.from_image = class_name == "WanImageToVideoPipeline";
-  check(index.from_image || class_name == "WanPipeline",
-        "{}: '_class_name' expected \"WanPipeline\" or \"WanImageToVideoPipeline\", got \"{}\"", reader.file().string(),
-        class_name);
+  check(index.from_image || class_name == "WanPipeline" || class_name == "SkyReelsV2DiffusionForcingPipeline",
+        "{}: '_class_name' expected \"WanPipeline\", \"WanImageToVideoPipeline\" or "
+        "\"SkyReelsV2DiffusionForcingPipeline\", got \"{}\"",
+        reader.file().string(), class_name);
   const auto expect = [&](const std::string& part, std::initializer_list<const char*> classes) {
     const auto value = reader.required<std::vector<std::string>>(part);
     check(value.size() == 2 && std::find(classes.begin(), classes.end(), value[1]) != classes.end(),
           "{}: part '{}' is a {}, expected a {}", reader.file().string(), part, reader.json()[part].dump(),
           *classes.begin());
   };
-  expect("transformer", {"WanTransformer3DModel"});
+  expect("transformer", {"WanTransformer3DModel", kSkyReelsTransformer});
   expect("vae", {"AutoencoderKLWan"});
   expect("text_encoder", {"UMT5EncoderModel"});
   expect("tokenizer", {"T5TokenizerFast", "T5Tokenizer", "AutoTokenizer", "TokenizersBackend"});
@@ -142,7 +154,7 @@ ModelIndex check_model_index(const std::filesystem::path& model_dir) {
         "{}: 'boundary_ratio' = {} and 'transformer_2' expected both (a ratio between 0 and 1) or neither",
         reader.file().string(), index.boundary_ratio);
   if (there("transformer_2")) expect("transformer_2", {"WanTransformer3DModel"});
-  reader.only("expand_timesteps", {false});  // Wan 2.2 TI2V-5B
+  index.expand_timesteps = reader.optional("expand_timesteps", false);
   return index;
 }
 

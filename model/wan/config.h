@@ -38,19 +38,27 @@ struct TransformerConfig {
   bool operator==(const TransformerConfig&) const = default;
 };
 
-/// vae/config.json of AutoencoderKLWan.
+/// vae/config.json of AutoencoderKLWan: Wan 2.1's, or Wan 2.2's with shortcuts around changes of size (is_residual) and
+/// pixels taken in patches.
 struct VaeConfig {
   int64_t base_dim = 96;
+  int64_t decoder_base_dim = 0;  ///< 0: base_dim
   int64_t z_dim = 16;
   std::vector<int64_t> dim_mult{1, 2, 4, 4};
   int64_t num_res_blocks = 2;
   std::vector<bool> temporal_downsample{false, true, true};  ///< `temperal_downsample` in the file
   std::vector<double> latents_mean;                          ///< [z_dim]
   std::vector<double> latents_std;                           ///< [z_dim]
+  bool is_residual = false;
+  int64_t patch_size = 1;  ///< pixels along height and width that are the channels of one position
 
+  /// Channels of the decoder at its largest height and width.
+  int64_t decoder_dim() const { return decoder_base_dim > 0 ? decoder_base_dim : base_dim; }
+  /// Channels of a position that goes into the encoder, or comes out of the decoder.
+  int64_t pixel_channels() const { return 3 * patch_size * patch_size; }
   LatentGeometry geometry() const { return {z_dim, temporal_stride(), spatial_stride()}; }
   /// Pixels per latent position along height and width.
-  int64_t spatial_stride() const { return int64_t{1} << (dim_mult.size() - 1); }
+  int64_t spatial_stride() const { return patch_size << (dim_mult.size() - 1); }
   /// Frames per latent frame, the first one apart.
   int64_t temporal_stride() const;
 };
@@ -76,6 +84,8 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file);
 struct ModelIndex {
   bool from_image = false;     ///< WanImageToVideoPipeline
   bool image_encoder = false;  ///< there is one (Wan 2.1)
+  /// A timestep per token: an image can be given as the video's first latent frame (Wan 2.2 TI2V-5B).
+  bool expand_timesteps = false;
   /// Two experts: transformer while t >= boundary_ratio x num_train_timesteps, then transformer_2. 0: one transformer.
   double boundary_ratio = 0;
 };

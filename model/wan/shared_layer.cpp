@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A layer's self-attention where two stages of a pipeline share it: each makes it for some of the tokens, and both need
 // the keys and values of all.
-#include "base/errors.h"
 #include "base/measure/nvtx.h"
 #include "model/ops/ops.h"
+#include "model/wan/token_groups.h"
 #include "model/wan/transformer.h"
 
 namespace dualparal {
@@ -12,9 +12,6 @@ void TransformerLayer::shared_self_attention(int64_t index, const TokenSpan& que
                                              const std::vector<at::Tensor>& modulation, const RotaryTable& rotary,
                                              const FrameSight* sight, SelfAttention& attention) const {
   const NvtxRange range("layer {} self-attention of tokens {}..{}", index, queries.begin, queries.end - 1);
-  check(modulation[0].size(0) == 1,
-        "layer {}: self-attention of some tokens needs one timestep for all of them, got {}", index,
-        modulation[0].size(0));
   const int64_t tokens = rotary.tokens(), dim = hidden.size(2);
   const at::Tensor all = hidden.slice(1, 0, tokens);
   const at::Tensor normalised = modulated_norm(all, modulation[1] + 1, modulation[0], eps_);
@@ -36,7 +33,7 @@ void TransformerLayer::shared_self_attention(int64_t index, const TokenSpan& que
                                                 .queries = queries,
                                                 .some_rotary = &positions});
   at::Tensor own = all.slice(1, queries.begin, queries.end).clone(at::MemoryFormat::Contiguous);
-  add_gated_(own, out_(attended.flatten(2)), modulation[2]);
+  add_gated_(own, out_(attended.flatten(2)), groups_of(modulation, queries, tokens)[2]);
   // Done before, and here; the rest is the next stage's, which needs all tokens as they were.
   std::vector<at::Tensor> parts;
   if (queries.end < tokens) parts.push_back(all);

@@ -2,6 +2,7 @@
 #include "base/measure/nvtx.h"
 #include "model/ops/attention.h"
 #include "model/ops/ops.h"
+#include "model/wan/token_groups.h"
 #include "model/wan/transformer.h"
 
 namespace dualparal {
@@ -85,7 +86,8 @@ void TransformerLayer::forward(int64_t index, const LayerShare& share, at::Tenso
   }
   if (through_feed_forward.size() > 0) {
     const NvtxRange feed_forward_range("layer {} feed-forward", index);
-    on_tokens(hidden, through_feed_forward, [&](at::Tensor& tokens) { feed_forward(tokens, modulation); });
+    const auto own = groups_of(modulation, through_feed_forward, hidden.size(1));
+    on_tokens(hidden, through_feed_forward, [&](at::Tensor& tokens) { feed_forward(tokens, own); });
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wan 2.1's video VAE (diffusers: AutoencoderKLWan), streaming in both directions: memory does not grow with the
-// length of the video.
+// The video VAE of Wan 2.1 and of Wan 2.2's TI2V-5B (diffusers: AutoencoderKLWan), streaming in both directions: memory
+// does not grow with the length of the video.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,19 +10,20 @@
 #include <vector>
 
 #include "model/wan/config.h"
-#include "model/wan/vae_layers.h"
+#include "model/wan/vae_residual.h"
 
 namespace dualparal {
 
 class VaeEncoder {
  public:
   VaeEncoder(const VaeConfig& config, const WeightScope& root);
-  /// One chunk of pixels (the first: 1 frame; later ones: 4) -> moments [batch, 2 * z_dim, 1, h, w]
+  /// One chunk of pixels as the encoder takes them, [batch, pixel_channels, frames, height / patch, width / patch] (the
+  /// first: 1 frame; later ones: 4) -> moments [batch, 2 * z_dim, 1, h, w]
   at::Tensor forward(const at::Tensor& pixels, VaeCache& cache) const;
 
  private:
   CausalConv3d conv_in_;
-  std::vector<std::variant<VaeResidualBlock, VaeDownsample>> down_;
+  std::vector<std::variant<VaeResidualBlock, VaeDownsample, VaeDownLevel>> down_;
   std::unique_ptr<VaeMiddle> middle_;
   ChannelNorm norm_out_;
   CausalConv3d conv_out_, quant_conv_;
@@ -31,13 +32,14 @@ class VaeEncoder {
 class VaeDecoder {
  public:
   VaeDecoder(const VaeConfig& config, const WeightScope& root);
-  /// One latent frame [batch, z_dim, 1, h, w] -> pixels [batch, 3, 1 (the first) or 4, height, width], not clamped
+  /// One latent frame [batch, z_dim, 1, h, w] -> pixels as channels of patches, [batch, pixel_channels, 1 (the first)
+  /// or 4, height / patch, width / patch], not clamped
   at::Tensor forward(const at::Tensor& latents, VaeCache& cache) const;
 
  private:
   CausalConv3d post_quant_conv_, conv_in_;
   std::unique_ptr<VaeMiddle> middle_;
-  std::vector<std::variant<VaeResidualBlock, VaeUpsample>> up_;
+  std::vector<std::variant<VaeResidualBlock, VaeUpsample, VaeUpLevel>> up_;
   ChannelNorm norm_out_;
   CausalConv3d conv_out_;
 };
@@ -51,7 +53,7 @@ class Vae {
   int64_t weights_bytes() const { return weights_bytes_; }
 
   /// pixels [batch, 3, frames, height, width] in -1..1, 1 + 4k frames -> mean of the posterior, normalised as the
-  /// transformer wants it: [batch, z_dim, 1 + k, height / 8, width / 8] fp32
+  /// transformer wants it: [batch, z_dim, 1 + k, height / stride, width / stride] fp32
   at::Tensor encode(const at::Tensor& pixels) const;
   /// Encodes a video piece by piece.
   class EncodeStream {

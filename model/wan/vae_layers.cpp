@@ -122,10 +122,10 @@ at::Tensor VaeDownsample::forward(const at::Tensor& x, VaeCache& cache) const {
   return cache.first_chunk() ? small : at::conv3d(window, time_weight_, time_bias_, {2, 1, 1});
 }
 
-VaeUpsample::VaeUpsample(const WeightScope& scope, int64_t channels, bool temporal)
+VaeUpsample::VaeUpsample(const WeightScope& scope, int64_t channels, int64_t out, bool temporal)
     : temporal_(temporal),
-      weight_((scope / "resample.1").read("weight", {channels / 2, channels, 3, 3})),
-      bias_((scope / "resample.1").read("bias", {channels / 2})) {
+      weight_((scope / "resample.1").read("weight", {out, channels, 3, 3})),
+      bias_((scope / "resample.1").read("bias", {out})) {
   if (temporal) time_conv_ = CausalConv3d(scope / "time_conv", channels, 2 * channels, 3, 1);
 }
 

@@ -98,10 +98,10 @@ class VaeDownsample {
   at::Tensor weight_, bias_, time_weight_, time_bias_;
 };
 
-/// Twice the height and width with half the channels, and twice the frames if `temporal` (not the first chunk's).
+/// Twice the height and width with `out` channels, and twice the frames if `temporal` (not the first chunk's).
 class VaeUpsample {
  public:
-  VaeUpsample(const WeightScope& scope, int64_t channels, bool temporal);
+  VaeUpsample(const WeightScope& scope, int64_t channels, int64_t out, bool temporal);
   at::Tensor forward(const at::Tensor& x, VaeCache& cache) const;
 
  private:

@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/finite.h"
 #include "base/measure/nvtx.h"
+#include "model/tokenizer/text_length.h"
 
 namespace dualparal {
 namespace {
@@ -28,10 +29,16 @@ WanModel::WanModel(std::filesystem::path dir, bool random_weights, std::vector<L
   check(vae_.z_dim == transformer_.out_channels, "{}: the VAE has {} latent channels, the transformer takes {}",
         dir_.string(), vae_.z_dim, transformer_.out_channels);
   const int64_t beside = vae_.z_dim + vae_.temporal_stride();  // encoded image and mask
-  check(transformer_.condition_channels() == (index_.from_image ? beside : 0),
-        "{}: {} needs {} channels beside the {} of the latents, the transformer takes {}", dir_.string(),
-        index_.from_image ? "WanImageToVideoPipeline" : "WanPipeline", index_.from_image ? beside : 0, vae_.z_dim,
+  const bool sees_image = index_.from_image && !index_.expand_timesteps;
+  check(transformer_.condition_channels() == (sees_image ? beside : 0),
+        "{}: {}{} needs {} channels beside the {} of the latents, the transformer takes {}", dir_.string(),
+        index_.from_image ? "WanImageToVideoPipeline" : "WanPipeline",
+        index_.expand_timesteps ? " with 'expand_timesteps'" : "", sees_image ? beside : 0, vae_.z_dim,
         transformer_.condition_channels());
+  check(!index_.expand_timesteps || !needs_image_embeds(),
+        "{}: 'expand_timesteps' and a transformer that takes an image encoder's embeddings ('image_dim' {}) do not go "
+        "together",
+        dir_.string(), transformer_.image_dim);
   check(text_encoder_.d_model == transformer_.text_dim,
         "{}: the text encoder gives {} numbers per token, the transformer takes {}", dir_.string(),
         text_encoder_.d_model, transformer_.text_dim);
@@ -141,12 +148,16 @@ ImageCondition WanModel::encode_images(const VideoImages& images, int64_t latent
     out.embeds = encoder.encode(at::cat(pixels)).flatten(0, 1).unsqueeze(0).cpu();
   }
   const auto vae = load_vae(vae_placement, Vae::Parts::kBoth);
+  if (takes_first_frame()) {
+    out.condition = vae->encode(vae_pixels(images.first, height, width)).cpu();
+    return out;
+  }
   out.condition = make_condition(*vae, images, latent_frames, height, width);
   return out;
 }
 
 bool WanModel::has_tokenizer() const { return Tokenizer::is_in(dir_ / "tokenizer"); }
 
-int64_t WanModel::text_tokens() const { return has_tokenizer() ? Tokenizer(dir_ / "tokenizer").max_length() : 512; }
+int64_t WanModel::text_tokens() const { return text_length(dir_ / "tokenizer"); }
 
 }  // namespace dualparal

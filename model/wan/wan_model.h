@@ -47,8 +47,10 @@ class WanModel {
   int64_t experts() const { return index_.boundary_ratio > 0 ? 2 : 1; }
   /// The second expert predicts below it; 0: there is one transformer.
   double boundary_timestep() const;
-  /// Whether it makes videos from an image.
+  /// Whether it makes videos from an image only, seen beside the latents of every frame.
   bool from_image() const { return transformer_.condition_channels() > 0; }
+  /// Whether an image can be given as the first latent frame, of noise level 0 (Wan 2.2 TI2V-5B).
+  bool takes_first_frame() const { return index_.expand_timesteps; }
   /// Whether an image encoder's embeddings are needed, too.
   bool needs_image_embeds() const { return transformer_.image_dim > 0; }
   const ImageEncoderConfig& image_encoder_config() const { return image_encoder_; }
@@ -64,7 +66,8 @@ class WanModel {
   /// The same for several prompts: the text encoder is loaded once.
   std::vector<PromptEmbeds> encode_prompts(const std::vector<std::string>& prompts, const std::string& negative,
                                            Placement placement) const;
-  /// Loads what is needed to encode images, and frees it again.
+  /// Loads what is needed to encode images, and frees it again. With takes_first_frame(), `condition` is the first
+  /// image's latents: [1, channels, 1, h, w].
   ImageCondition encode_images(const VideoImages& images, int64_t latent_frames, int64_t height, int64_t width,
                                Placement vae_placement) const;
   /// Tokens that prompts are padded to: the tokenizer's, or Wan's 512 where there is none.

@@ -8,7 +8,6 @@ from page.run_options import run_options
 from panels import Panel, Point, Series, label_options
 
 OURS = "dualparal"
-EXACT = ("single", "ring", "ulysses", "usp", "naive_pipeline")  # compute what `single` computes: docs/metrics.md
 # What "fast" means, by what a panel's lines hold: traced runs time nothing, emulated ones only each rank's computing.
 METRICS = {"latency_s": "latency", "compute_s": "computing time of the busiest rank", "flops": "work of all ranks"}
 
@@ -45,14 +44,23 @@ def changed_by(runner: Runner) -> dict:
     return run_options(runner.point.ok[0])
 
 
+def computes_as_single(runner: Runner) -> bool | None:
+    """Whether the strategy computes what `single` computes with the same options of the run; None: a line of before, which
+    does not say, and records no distance from it either."""
+    said = runner.point.ok[0].get("exact")
+    if said is None and (runner.strategy == "single" or runner.point.median("error_vs_single") is not None):
+        return True
+    return said
+
+
 def is_exact(runner: Runner) -> bool:
     """Gives what `single` gives without further options."""
-    return runner.strategy in EXACT and not changed_by(runner)
+    return bool(computes_as_single(runner)) and not changed_by(runner)
 
 
 def exactness(runner: Runner) -> str:
     """In words, with the error that was recorded."""
-    if runner.strategy in EXACT and (changed := changed_by(runner)):
+    if computes_as_single(runner) and (changed := changed_by(runner)):
         return f"not exact: single's result with {label_options(changed)}"
     if runner.strategy == "single":
         return "is the reference itself"
@@ -61,6 +69,8 @@ def exactness(runner: Runner) -> str:
         return f"exact: differs from single by {error:.1e}"
     if is_exact(runner):
         return "exact by construction, not checked in this run"
+    if computes_as_single(runner) is None and psnr is None:
+        return "whether it is exact was not recorded"
     return f"not exact: {psnr:.1f} dB from single's video" if psnr is not None else \
         "not exact: no distance from single recorded"
 

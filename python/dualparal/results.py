@@ -35,6 +35,7 @@ class RankResult:
     peak_reserved_bytes: int | None = None
     process_memory_bytes: int | None = None
     device_used_bytes: int | None = None
+    device_allocations: int | None = None
     weights_bytes: int | None = None
     flops: float | None = None
     matmul_flops: float | None = None
@@ -53,6 +54,7 @@ class Result:
     strategy: str
     status: str  # one of STATUSES
     experiment: str | None = None
+    exact: bool | None = None
     options: dict[str, str] = dataclasses.field(default_factory=dict)
     world_size: int | None = None
     model: str | None = None

@@ -33,10 +33,18 @@ class NoiseLevel {
   NoiseLevel of(int64_t expert) const { return {expert, expert == 0 ? time_ : second_time_}; }
   const at::Tensor& second() const { return second_; }
 
+  /// What the frame is told that an image gave (Request::first_frame): timestep 0.
+  NoiseLevel& with_first_frame(TimeConditioning time) {
+    first_frame_ = std::move(time);
+    return *this;
+  }
+  const std::optional<TimeConditioning>& first_frame() const { return first_frame_; }
+
  private:
   int64_t expert_ = 0;
   TimeConditioning time_, second_time_;
   at::Tensor second_;
+  std::optional<TimeConditioning> first_frame_;
 };
 
 /// What the transformer is told of a window of latents besides the latents.
@@ -46,12 +54,15 @@ struct Pass {
   std::optional<Range> tokens;  ///< those of the window that this rank processes; none: all
   RotaryTable rotary;           ///< positions of those tokens
   NoiseLevel time;              ///< see Denoiser::time
+  int64_t prompt = 0;           ///< see Denoiser::prompt_at
 };
 
 class Denoiser {
  public:
-  /// Request and transformers must outlive it. Computes the text context of the halves, for every expert.
-  Denoiser(const Request& request, const Experts& experts, GuidanceHalves halves = GuidanceHalves::kBatched);
+  /// Request and transformers must outlive it. Computes the text context of the halves, for every expert. frames: of
+  /// the video, whose prompts are needed; none: all.
+  Denoiser(const Request& request, const Experts& experts, GuidanceHalves halves = GuidanceHalves::kBatched,
+           std::optional<Range> frames = {});
 
   /// The first expert: for what all have in common (configuration, parts, device, dtype).
   const Transformer& transformer() const { return experts_[0]; }
@@ -68,6 +79,9 @@ class Denoiser {
   /// level yet. With `tokens`, only those of the window's tokens.
   Pass pass(const Range& frames, int64_t first_position = 0, std::optional<Range> tokens = {}) const;
   TokenGrid grid(int64_t frames) const;
+  /// The prompt of a block, clip or window whose first own frame this is. A latent frame outside of the video has that
+  /// of the video's nearest.
+  int64_t prompt_at(int64_t frame) const;
   /// One noise level for the whole window: that of a step of the schedule; with sparse attention, what is seen in it.
   NoiseLevel time(int64_t step) const;
   /// One for each of its latent frames.
@@ -77,7 +91,7 @@ class Denoiser {
   at::Tensor predict(const Pass& pass, const at::Tensor& latents, SelfAttention& attention) const;
 
   /// Its parts. 1 or 2 (GuidanceHalves::kInTurn): how often embed, layers and head run for a prediction.
-  int64_t micro_batches() const { return static_cast<int64_t>(text_[0].size()); }
+  int64_t micro_batches() const { return micro_batches_; }
   /// Halves that go through the transformer together.
   int64_t batch() const { return batch_; }
   /// [1, channels, frames, h, w] -> [batch, tokens of the pass, dim]
@@ -97,15 +111,16 @@ class Denoiser {
 
  private:
   std::shared_ptr<const FrameSight> sight(int64_t step) const;
-  at::Tensor with_condition(const Pass& pass, const at::Tensor& latents) const;
+  at::Tensor with_image(const Pass& pass, const at::Tensor& latents) const;
+  TimeConditioning told(const Pass& pass) const;
   int64_t expert_of(int64_t step) const { return step >= second_from_ ? 1 : 0; }
 
   const Request& request_;
   Experts experts_;
   Schedule schedule_;
   int64_t second_from_;  // the second expert's first step
-  int64_t batch_ = 1;
-  std::vector<std::vector<TextContext>> text_;  // by expert and micro-batch
+  int64_t batch_ = 1, micro_batches_ = 1;
+  std::vector<std::vector<std::vector<TextContext>>> text_;  // by expert, prompt and micro-batch; none if not needed
 };
 
 }  // namespace dualparal

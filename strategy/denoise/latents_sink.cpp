@@ -5,6 +5,20 @@
 
 namespace dualparal {
 
+at::Tensor with_first_frame(const at::Tensor& latents, const at::Tensor& first_frame) {
+  check(first_frame.dim() == 5 && first_frame.size(1) == latents.size(1) && first_frame.size(2) == 1 &&
+            first_frame.sizes().slice(3) == latents.sizes().slice(3),
+        "a first frame of [{}] for latents of [{}]", fmt::join(first_frame.sizes(), ", "),
+        fmt::join(latents.sizes(), ", "));
+  return at::cat({first_frame.to(latents.device(), latents.scalar_type()), latents.slice(2, 1)}, 2);
+}
+
+void FirstFrameSink::push(const at::Tensor& latents) {
+  if (!first_frame_.defined()) return inner_.push(latents);
+  inner_.push(with_first_frame(latents, first_frame_));
+  first_frame_.reset();
+}
+
 void CollectingSink::push(const at::Tensor& latents) { pieces_.push_back(latents.to(at::kCPU, at::kFloat).clone()); }
 
 at::Tensor CollectingSink::latents() const {

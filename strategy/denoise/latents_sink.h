@@ -14,9 +14,24 @@ class LatentsSink {
   virtual void push(const at::Tensor& latents) = 0;
 };
 
+/// `latents`, [1, channels, frames, h, w] that begin the video, with `first_frame` as their first.
+at::Tensor with_first_frame(const at::Tensor& latents, const at::Tensor& first_frame);
+
 /// Throws the latents away.
 struct NullSink final : LatentsSink {
   void push(const at::Tensor&) override {}
+};
+
+/// Puts an image given as the video's first frame (Request::first_frame, which may be undefined) in its place.
+class FirstFrameSink final : public LatentsSink {
+ public:
+  /// inner must outlive it.
+  FirstFrameSink(LatentsSink& inner, at::Tensor first_frame) : inner_(inner), first_frame_(std::move(first_frame)) {}
+  void push(const at::Tensor& latents) override;
+
+ private:
+  LatentsSink& inner_;
+  at::Tensor first_frame_;  // undefined once it has been put there
 };
 
 /// Keeps everything on the CPU.

@@ -8,6 +8,8 @@ namespace dualparal {
 namespace {
 
 constexpr double kThousand = 1000;
+// A cut within a layer, or within a part of one, must be worth it: stages that cost this much more are as good.
+constexpr double kAsGood = 1.01;
 
 // Stages that take as much as they can, in order, for a cost that none may exceed.
 class Filling {
@@ -16,13 +18,26 @@ class Filling {
       : end_{config.num_layers, {}}, costs_(costs), most_(most) {}
 
   /// Where stages begin, and the end; empty if more than `stages` would be needed.
-  std::vector<LayerPosition> places(int64_t stages) {
+  std::vector<LayerPosition> places(int64_t stages) const {
     std::vector<LayerPosition> places{{}};
-    for (int64_t stage = 0; stage < stages && places.back() < end_; ++stage)
-      places.push_back(advance(places.back(), most_ - (stage == 0 ? costs_.embed : 0)));
-    // The head belongs to the last stage, which has to have room for it.
-    if (places.back() < end_ || cost_to_end(places[places.size() - 2]) + costs_.head > most_) return {};
-    return places;
+    return fill(places, stages) ? places : std::vector<LayerPosition>{};
+  }
+
+  /// The same with stages that end with a whole layer, else a whole part, where the stages behind can take the rest.
+  std::vector<LayerPosition> plain_places(int64_t stages) const {
+    std::vector<LayerPosition> places{{}};
+    for (int64_t stage = 0; stage < stages; ++stage) {
+      const LayerPosition far = advance(places.back(), left(stage));
+      for (const LayerPosition& place :
+           {LayerPosition{far.layer, {}}, LayerPosition{far.layer, {far.cut.part, 0}}, far}) {
+        auto tried = places;
+        tried.push_back(place);
+        if (place <= places.back() || (place == end_ && stage + 1 < stages) || !fill(tried, stages)) continue;
+        places.push_back(place);
+        break;
+      }
+    }
+    return static_cast<int64_t>(places.size()) == stages + 1 ? places : std::vector<LayerPosition>{};
   }
 
  private:
@@ -30,6 +45,15 @@ class Filling {
   double variable(int64_t part) const { return costs_.parts.at(static_cast<size_t>(part)) - fixed(part); }
   double rest_of_part(const LayerCut& cut) const {
     return fixed(cut.part) + variable(cut.part) * (1 - static_cast<double>(cut.permille) / kThousand);
+  }
+  double left(int64_t stage) const { return most_ - (stage == 0 ? costs_.embed : 0); }
+
+  // Adds the stages that are missing, each as large as can be; whether all comes to its end in `stages`.
+  bool fill(std::vector<LayerPosition>& places, int64_t stages) const {
+    while (static_cast<int64_t>(places.size()) <= stages && places.back() < end_)
+      places.push_back(advance(places.back(), left(static_cast<int64_t>(places.size()) - 1)));
+    // The head belongs to the last stage, which has to have room for it.
+    return places.back() == end_ && cost_to_end(places[places.size() - 2]) + costs_.head <= most_;
   }
 
   double cost_to_end(LayerPosition place) const {
@@ -89,6 +113,7 @@ std::vector<TransformerParts> balanced_partition(const TransformerConfig& config
   check_usage(static_cast<int64_t>(best.size()) == stages + 1,
               "a model of {} layers whose parts are so unequal cannot be balanced over {} ranks: {} would do as much",
               config.num_layers, stages, best.size() - 1);
+  if (auto plain = Filling(config, costs, kAsGood * high).plain_places(stages); !plain.empty()) best = std::move(plain);
   std::vector<TransformerParts> parts;
   for (int64_t stage = 0; stage < stages; ++stage)
     parts.push_back({LayerRange::between(best[stage], best[stage + 1]), stage == 0, stage == stages - 1});

@@ -25,7 +25,8 @@ struct PartCosts {
   double of(const TransformerParts& held) const;
 };
 
-/// Products, attention, what element-wise operations and the cache move, and the calls themselves.
+/// Products, attention, what element-wise operations and the cache move, and the calls themselves. Traced once in a
+/// process for each workload and window.
 PartCosts trace_part_costs(const Workload& work, const TypicalWindow& window);
 
 }  // namespace dualparal

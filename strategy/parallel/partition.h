@@ -17,8 +17,9 @@ namespace dualparal {
 /// stages hold the fewest layers. UsageError with fewer layers than stages.
 std::vector<TransformerParts> partition(const TransformerConfig& config, int64_t stages);
 
-/// So that the most expensive stage costs as little as can be: stages begin between a layer's parts or share a part,
-/// each making it for some of the tokens. A self-attention that is shared costs its keys and values twice.
+/// So that the most expensive stage costs as little as can be, within a hundredth: stages begin with a whole layer
+/// where that is as good, else between a layer's parts, else share a part, each making it for some of the tokens. A
+/// self-attention that is shared costs its keys and values twice.
 /// UsageError for more stages than two for each layer.
 std::vector<TransformerParts> balanced_partition(const TransformerConfig& config, int64_t stages,
                                                  const PartCosts& costs);

@@ -24,10 +24,10 @@ PipelineStage::PipelineStage(const Denoiser& denoiser, Communicator& comm, Recor
       within_(comm, recorder),
       recorder_(recorder),
       jobs_(std::move(jobs)),
-      ahead_(ahead) {
+      ahead_(ahead),
+      allowed_(jobs_.size()) {
   if (grid.sequence > 1)
     group_.emplace(within_, grid.group(place_), place_.index, denoiser.transformer().parts().layers);
-  post_receives(ahead_);
 }
 
 Range PipelineStage::own_tokens(const StageJob& job) const {
@@ -63,6 +63,7 @@ Pass PipelineStage::pass(const StageJob& job) {
   Pass pass = places(job).own;
   pass.frames = {job.first_frame, job.first_frame + job.frames};
   pass.time = time->second;
+  pass.prompt = denoiser_.prompt_at(job.first_frame + job.keep_begin);
   return pass;
 }
 
@@ -79,7 +80,7 @@ void PipelineStage::post_receives(size_t count) {
   if (first()) return;
   const auto micro_batches = static_cast<size_t>(denoiser_.micro_batches());
   const Transformer& model = denoiser_.transformer();
-  while (hidden_.size() < count && posted_ < jobs_.size() * micro_batches) {
+  while (hidden_.size() < count && posted_ < allowed_ * micro_batches) {
     const StageJob& job = jobs_[posted_ / micro_batches];
     exchange_.begin(label(job, static_cast<int64_t>(posted_ % micro_batches)));
     const int64_t tokens = own_tokens(job).size();

@@ -5,6 +5,7 @@
 // gets all predictions, so that each can take the sampler's steps.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -30,16 +31,17 @@ struct StageJob {
 
 class PipelineStage {
  public:
-  /// Hidden states that may be on their way to a stage while it computes another: double buffering.
-  static constexpr size_t kDouble = 2;
   /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
   /// under way beside the one that is computed, where jobs do not wait for each other. The denoiser has the halves of
   /// this rank (StageGrid::halves_of).
   PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
-                std::vector<StageJob> jobs, size_t ahead = kDouble);
+                std::vector<StageJob> jobs, size_t ahead);
 
   bool first() const { return place_.stage == 0; }
   const std::vector<StageJob>& jobs() const { return jobs_; }
+
+  /// Only the first `jobs` of jobs() are certain to be run: no others are waited for ahead of time.
+  void allow(size_t jobs) { allowed_ = std::min(jobs, jobs_.size()); }
 
   /// This rank's part of the next job. The first stage passes the window, [1, channels, frames, h, w]; the others
   /// nothing.
@@ -85,6 +87,7 @@ class PipelineStage {
   Recorder& recorder_;
   std::vector<StageJob> jobs_;
   size_t ahead_;
+  size_t allowed_;
 
   std::map<int64_t, NoiseLevel> time_;                     // by step
   std::map<std::pair<int64_t, int64_t>, Places> windows_;  // by first position and number of frames

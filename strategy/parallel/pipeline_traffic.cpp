@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 
 #include "base/errors.h"
 
@@ -20,7 +21,9 @@ class Messages {
         heads_(even_ranges(work.config.num_attention_heads, grid.sequence)),
         bytes_(static_cast<size_t>(grid.ranks()) * static_cast<size_t>(grid.ranks())) {}
 
-  void add(const StageJob& job) {
+  /// `count` jobs that are alike.
+  void add(const StageJob& job, double count) {
+    count_ = count;
     const auto split = grid_.split(job.frames * work_.frame_tokens);
     check_usage(split.back().size() > 0,
                 "--sequence-degree {}: a window of {} tokens cannot be split over so many ranks", grid_.sequence,
@@ -72,7 +75,7 @@ class Messages {
   const Bytes& at(int64_t from, int64_t to) const { return bytes_.at(static_cast<size_t>(from * grid_.ranks() + to)); }
 
   void hidden(int64_t from, int64_t to, int64_t tokens) {
-    at(from, to)[0] += work_.hidden_bytes(static_cast<double>(tokens)) / static_cast<double>(grid_.halves);
+    at(from, to)[0] += count_ * work_.hidden_bytes(static_cast<double>(tokens)) / static_cast<double>(grid_.halves);
   }
 
   // Queries, keys and values of the other rank's heads, and the other's tokens of what comes of one's own.
@@ -88,14 +91,15 @@ class Messages {
     const double numbers =
         static_cast<double>(queries + 2 * tokens) * width(other) + static_cast<double>(theirs) * width(place.index);
     at(rank, grid_.rank({place.half, place.stage, other}))[0] +=
-        work_.hidden_bytes(numbers) / static_cast<double>(grid_.halves);
+        count_ * work_.hidden_bytes(numbers) / static_cast<double>(grid_.halves);
   }
 
   void prediction(int64_t rank, const StageJob& job, const Range& own) {
     const Range kept = intersection(own, {job.keep_begin * work_.frame_tokens, job.keep_end * work_.frame_tokens});
     const double number_bytes = grid_.halves > 1 ? static_cast<double>(work_.element_bytes) : 4;
     for (const int64_t to : grid_.samplers())
-      if (to != rank) at(rank, to)[1] += number_bytes * static_cast<double>(work_.patch_channels * kept.size());
+      if (to != rank)
+        at(rank, to)[1] += count_ * number_bytes * static_cast<double>(work_.patch_channels * kept.size());
   }
 
   const Workload& work_;
@@ -103,6 +107,7 @@ class Messages {
   const std::vector<TransformerParts>& stages_;
   std::vector<Range> heads_;
   std::vector<Bytes> bytes_;
+  double count_ = 1;  // of the jobs being added
 };
 
 }  // namespace
@@ -110,7 +115,11 @@ class Messages {
 std::vector<Traffic> pipeline_traffic(const Workload& work, const StageGrid& grid,
                                       const std::vector<TransformerParts>& stages, const std::vector<StageJob>& jobs) {
   Messages messages(work, grid, stages);
-  for (const StageJob& job : jobs) messages.add(job);
+  // A long video has tens of thousands of jobs of a few kinds: only the window's frames matter, and those kept.
+  std::map<std::array<int64_t, 3>, double> kinds;
+  for (const StageJob& job : jobs) ++kinds[{job.frames, job.keep_begin, job.keep_end}];
+  for (const auto& [kind, count] : kinds)
+    messages.add({.frames = kind[0], .keep_begin = kind[1], .keep_end = kind[2]}, count);
   return messages.traffic();
 }
 

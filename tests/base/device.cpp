@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/device.h"
 
+#include "base/cuda.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -22,6 +23,16 @@ BOOST_AUTO_TEST_CASE(dtypes_have_one_name_each) {
   BOOST_TEST((parse_dtype("bf16") == at::kBFloat16));
   for (const std::string name : {"", "float", "fp8", "FP32"})
     expect_error<UsageError>({"--dtype", "'" + name + "'"}, [&] { parse_dtype(name); });
+}
+
+BOOST_AUTO_TEST_CASE(fp32_means_fp32) {
+  at::globalContext().setAllowTF32CuDNN(true);
+  at::globalContext().setAllowTF32CuBLAS(true);
+  at::globalContext().setBenchmarkCuDNN(true);
+  set_arithmetic();
+  BOOST_TEST(!at::globalContext().allowTF32CuDNN());
+  BOOST_TEST(!at::globalContext().allowTF32CuBLAS());
+  BOOST_TEST(!at::globalContext().benchmarkCuDNN());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -45,6 +45,7 @@ at::Tensor plain(const Request& request, int64_t window, bool lookahead) {
   const int64_t steps = schedule.steps();
   Request opening_request = request;
   opening_request.latent_frames = window;
+  opening_request.later_prompts.clear();  // all of its frames are noise of one level: a window that begins the video
   const at::Tensor opening = denoise_on_ranks(single_strategy(), {}, opening_request, 1, kConfig);
 
   Request fresh = request;
@@ -70,7 +71,8 @@ at::Tensor plain(const Request& request, int64_t window, bool lookahead) {
         frames.push_back(slot < 0 ? past[seen + slot] : queue[slot]);
         timesteps.push_back(schedule.timesteps[steps - 1 - std::max<int64_t>(0, slot)]);
       }
-      const at::Tensor velocity = predict(model, request, at::cat(frames, 2), timesteps);
+      const int64_t first = iteration + begin - (steps - window);  // of the video, in slot `begin`
+      const at::Tensor velocity = predict(model, with_prompt_of(request, first), at::cat(frames, 2), timesteps);
       for (int64_t slot = begin; slot < end; ++slot) {
         const int64_t level = steps - 1 - slot, place = slot - begin + seen;
         next[slot] =
@@ -107,6 +109,13 @@ BOOST_DATA_TEST_CASE(equals_the_plain_loop, data::make(kCases), one) {
   const at::Tensor actual =
       denoise_on_ranks(fifo_strategy(), options_of(one.window, one.lookahead), request, one.ranks, kConfig);
   BOOST_TEST(actual.size(2) == one.frames);
+  BOOST_TEST(relative_error(actual, plain(request, one.window, std::string(one.lookahead) == "on")) < 1e-4);
+}
+
+BOOST_DATA_TEST_CASE(several_prompts_equal_the_plain_loop, data::make(kCases), one) {
+  const Request request = prompts_request(one.frames, {1, 3, 4}, one.steps);
+  const at::Tensor actual =
+      denoise_on_ranks(fifo_strategy(), options_of(one.window, one.lookahead), request, one.ranks, kConfig);
   BOOST_TEST(relative_error(actual, plain(request, one.window, std::string(one.lookahead) == "on")) < 1e-4);
 }
 

@@ -6,17 +6,13 @@
 #include "cuda/merge_attention.cu"
 #include "cuda/modulated_norm.cu"
 #include "cuda/norm_rotary.cu"
+#include "cuda/tensor_arguments.h"
 #include "tests/model/ops/op_cases.h"
 
 namespace dualparal::testing {
 namespace {
 
 using namespace kernels;
-
-Number number_of(at::ScalarType dtype) {
-  return dtype == at::kFloat ? Number::kFp32 : dtype == at::kBFloat16 ? Number::kBf16 : Number::kFp16;
-}
-kernels::Rows rows_of(const at::Tensor& x) { return {x.stride(0), x.stride(1)}; }
 
 // All lanes of all tokens: work(lanes of a token, where each is).
 template <class Lane, class Cut, class Arguments, class Work>
@@ -98,19 +94,9 @@ BOOST_DATA_TEST_CASE(norm_and_rotary_equal_their_formula,
   const bool normalises = which != 1, rotates = which != 2;
   at::Tensor expected = normalises ? by_head(normalised(x.flatten(2), weight, 1e-6), c) : x.to(at::kDouble);
   if (rotates) expected = turned(expected, table);
-  const NormRotary a{.number = number_of(c.dtype),
-                     .batch = c.batch,
-                     .tokens = c.tokens,
-                     .count = static_cast<int>(dim),
-                     .head_dim = static_cast<int>(c.head_dim),
-                     .x = x.const_data_ptr(),
-                     .out = out.mutable_data_ptr(),
-                     .x_rows = rows_of(x),
-                     .out_rows = rows_of(out),
-                     .weight = normalises ? weight.const_data_ptr() : nullptr,
-                     .eps = 1e-6f,
-                     .cos = rotates ? table.cos.const_data_ptr<float>() : nullptr,
-                     .sin = rotates ? table.sin.const_data_ptr<float>() : nullptr};
+  const NormRotary a =
+      norm_rotary_arguments(x, normalises ? weight : at::Tensor(), 1e-6, rotates ? table.cos : at::Tensor(),
+                            rotates ? table.sin : at::Tensor(), out);
   BOOST_TEST(is_packed(a) == is_wide(c));
   run(a);
   BOOST_TEST(relative_error(out, expected) <= c.tolerance);
@@ -121,18 +107,7 @@ BOOST_DATA_TEST_CASE(a_modulated_norm_equals_its_formula, data::make(kCases) * d
   const int64_t dim = c.heads * c.head_dim;
   const at::Tensor x = fused_slice(c, 1, 10).mul_(2).add_(0.5), out = fused_slice(c, 2, 4);
   const at::Tensor scale = randn({groups, dim}, 11), shift = randn({groups, dim}, 12);
-  const ModulatedNorm a{.number = number_of(c.dtype),
-                        .batch = c.batch,
-                        .tokens = c.tokens,
-                        .count = static_cast<int>(dim),
-                        .group_tokens = static_cast<int>(c.tokens / groups),
-                        .x = x.const_data_ptr(),
-                        .out = out.mutable_data_ptr(),
-                        .x_rows = rows_of(x),
-                        .out_rows = rows_of(out),
-                        .scale = scale.const_data_ptr<float>(),
-                        .shift = shift.const_data_ptr<float>(),
-                        .eps = 1e-6f};
+  const ModulatedNorm a = modulated_norm_arguments(x, scale, shift, 1e-6, out);
   BOOST_TEST(is_packed(a) == is_wide(c));
   const at::Tensor expected = layer_normalised(x, 1e-6) * per_token(scale, c.tokens) + per_token(shift, c.tokens);
   run(a);
@@ -144,16 +119,7 @@ BOOST_DATA_TEST_CASE(a_gated_addition_equals_its_formula, data::make(kCases) * d
   const int64_t dim = c.heads * c.head_dim;
   const at::Tensor x = fused_slice(c, 0, 4), y = fused_slice(c, 1, 5), gate = randn({groups, dim}, 6);
   const at::Tensor expected = x.to(at::kDouble) + y.to(at::kDouble) * per_token(gate, c.tokens);
-  const AddGated a{.number = number_of(c.dtype),
-                   .batch = c.batch,
-                   .tokens = c.tokens,
-                   .count = static_cast<int>(dim),
-                   .group_tokens = static_cast<int>(c.tokens / groups),
-                   .x = x.mutable_data_ptr(),
-                   .y = y.const_data_ptr(),
-                   .x_rows = rows_of(x),
-                   .y_rows = rows_of(y),
-                   .gate = gate.const_data_ptr<float>()};
+  const AddGated a = add_gated_arguments(x, y, gate);
   BOOST_TEST(is_packed(a) == is_wide(c));
   run(a);
   BOOST_TEST(relative_error(x, expected) <= c.tolerance);
@@ -166,27 +132,16 @@ BOOST_DATA_TEST_CASE(merged_attention_equals_its_formula, data::make(kCases), c)
   weight.select(1, 0).fill_(-INFINITY);  // nothing has been seen yet
   const at::Tensor old = weight.to(at::kDouble).exp(), added = part_weight.to(at::kDouble).exp();
   const at::Tensor expected = (output * old + part * added) / (old + added), expected_weight = (old + added).log();
-  const MergeAttention a{.number = number_of(c.dtype),
-                         .batch = c.batch,
-                         .tokens = c.tokens,
-                         .heads = static_cast<int>(c.heads),
-                         .head_dim = static_cast<int>(c.head_dim),
-                         .output = output.mutable_data_ptr<float>(),
-                         .weight = weight.mutable_data_ptr<float>(),
-                         .part = part.const_data_ptr(),
-                         .part_weight = part_weight.const_data_ptr<float>(),
-                         .output_rows = rows_of(output),
-                         .weight_rows = rows_of(weight),
-                         .part_rows = rows_of(part),
-                         .part_weight_rows = rows_of(part_weight),
-                         .output_head = output.stride(2),
-                         .weight_head = weight.stride(2),
-                         .part_head = part.stride(2),
-                         .part_weight_head = part_weight.stride(2)};
+  const MergeAttention a = merge_attention_arguments(output, weight, part, part_weight);
   BOOST_TEST(is_packed(a) == is_wide(c));
   run(a);
   BOOST_TEST(relative_error(output, expected) <= 2e-6);
   BOOST_TEST(relative_error(weight, expected_weight) <= 2e-6);
+}
+
+BOOST_AUTO_TEST_CASE(other_numbers_are_refused) {
+  const at::Tensor x = at::zeros({1, 2, 8}, at::kDouble), gate = at::zeros({1, 8});
+  expect_error<c10::Error>({"fp32, bf16 or fp16", "Double"}, [&] { add_gated_arguments(x, x, gate); });
 }
 
 BOOST_AUTO_TEST_CASE(rows_of_wan_s_models_leave_no_lane_idle) {

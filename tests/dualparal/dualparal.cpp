@@ -4,6 +4,7 @@
 #include "dualparal/dualparal.h"
 
 #include "baselines/single.h"
+#include "comm/emulated_communicator.h"
 #include "tests/dualparal/plain_loop.h"
 
 namespace dualparal::testing {
@@ -17,6 +18,21 @@ const Variant kExpertVariants[] = {
     {"off", "on", "synchronous", 2, 13},
     {"on", "off", "matched_kv", 2, 13, "recompute"},
     {"on", "on", "matched", 3, 16, "recompute"},
+};
+
+// How many jobs its rank had computed when the first latents came.
+class JobCountingSink final : public LatentsSink {
+ public:
+  explicit JobCountingSink(Recorder& recorder) : recorder_(recorder) {}
+  void push(const at::Tensor&) override {
+    if (jobs > 0) return;
+    for (const Event& event : recorder_.events())
+      jobs += event.kind == Event::Kind::kCompute && event.label.last_layer >= event.label.first_layer;
+  }
+  int64_t jobs = 0;
+
+ private:
+  Recorder& recorder_;
 };
 
 }  // namespace
@@ -58,6 +74,28 @@ BOOST_DATA_TEST_CASE(equals_a_plain_loop, data::make(kVariants), variant) {
       entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
   const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, 1, kConfig);
   BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
+// A prompt that begins within a block is the next one's; one that no block begins with is not seen.
+BOOST_DATA_TEST_CASE(several_prompts_equal_a_plain_loop, data::make(kVariants) * data::make({1, 3}), variant, ranks) {
+  const Request request = prompts_request(variant.frames, {2, 6, 7, 8});
+  const auto entry = dualparal_strategy();
+  const at::Tensor noise =
+      entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+  const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, kConfig);
+  BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+}
+
+// An image as the first frame, of one transformer and of two.
+BOOST_DATA_TEST_CASE(a_first_frame_equals_a_plain_loop, data::make(kVariants) * data::make({1, 3}), variant, ranks) {
+  for (Request request : {ranks_request(variant.frames), experts_request(variant.frames)}) {
+    request.first_frame = randn({1, 16, 1, 4, 6}, 31);
+    const auto entry = dualparal_strategy();
+    const at::Tensor noise =
+        entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+    const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, kConfig);
+    BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+  }
 }
 
 BOOST_DATA_TEST_CASE(two_experts_equal_a_plain_loop, data::make(kExpertVariants) * data::make({1, 3}), variant, ranks) {
@@ -145,6 +183,23 @@ BOOST_AUTO_TEST_CASE(context_longer_than_a_block_is_refused) {
   expect_error<UsageError>({"--context-frames", "--block-frames"}, [&] {
     entry.make(resolve_options("dualparal", entry.options, {{"block-frames", "2"}, {"context-frames", "3"}}));
   });
+}
+
+// Not when a window of the iteration behind needs them, which may be many jobs later.
+BOOST_AUTO_TEST_CASE(latents_are_handed_on_soon_after_their_last_step) {
+  constexpr int64_t kRanks = 2, kSteps = 12;  // of 19 blocks, the queue holds 12
+  const c10::InferenceMode inference;
+  const Request request = ranks_request(40, kSteps);
+  Recorder recorder(at::kCPU);
+  const auto entry = dualparal_strategy();
+  const auto options = resolve_options("dualparal", entry.options, {{"block-frames", "2"}, {"context-frames", "2"}});
+  const auto strategy = entry.make(options);
+  LargeWeights weights;
+  const Transformer first(kConfig, weights, strategy->plan(workload(request, kConfig, 4, kRanks)).parts.at(0));
+  JobCountingSink counting(recorder);
+  strategy->denoise({request, first, *emulated_communicator(0, kRanks), recorder, counting});
+  constexpr int64_t kJobs = kSteps * (kSteps + 1) / 2;  // the queue grows by a block in each iteration
+  BOOST_TEST(counting.jobs == kJobs + 2 * kRanks);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

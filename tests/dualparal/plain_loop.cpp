@@ -56,15 +56,15 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
   LargeWeights others = second_weights();
   const Transformer experts[] = {{config, weights, {{0, kLayers}, true, true}},
                                  {config, others, {{0, kLayers}, true, true}}};
-  const TextContext texts[] = {experts[0].text_context(guidance_batch(request)),
-                               experts[1].text_context(guidance_batch(request))};
   const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
   const int64_t steps = schedule.steps(), c = v.context, total = request.latent_frames;
 
   std::vector<at::Tensor> latents;  // of every block, newest
+  std::vector<int64_t> begins;
   for (int64_t begin = 0; begin < total;) {
     const int64_t end = std::min(total, begin + 3 + (begin == 0 ? c : 0));
     latents.push_back(noise.slice(2, begin, end));
+    begins.push_back(begin);
     begin = end;
   }
   const auto blocks = static_cast<int64_t>(latents.size());
@@ -100,7 +100,7 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
       const bool cached = on && (!crosses || boundary == "mixed");
       const bool recomputed = !on || (crosses && boundary == "recompute");
       if (recomputed && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
-      const at::Tensor input = at::cat(window, 2);
+      at::Tensor input = at::cat(window, 2);
       const TokenGrid grid = model.grid(input.sizes());
       RememberingAttention attention(model, grid);
       if (cached && seen > 0) {
@@ -112,10 +112,16 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
         attention.former = &passed[i - 1];
         attention.last = c;
       }
-      const auto time = model.time_conditioning(at::full({1}, schedule.timesteps[age]));
+      std::vector<double> timesteps{schedule.timesteps[age]};
+      if (i == 0 && request.first_frame.defined()) {  // in no other block's window: it is longer than the context
+        timesteps = std::vector<double>(static_cast<size_t>(input.size(2)), schedule.timesteps[age]);
+        timesteps[0] = 0;
+        input = at::cat({request.first_frame, input.slice(2, 1)}, 2);
+      }
+      const auto time = model.time_conditioning(at::tensor(timesteps, at::kFloat));
       at::Tensor hidden = model.embed(at::cat({input, input}));
-      model.forward_layers({0, kLayers}, hidden, time, texts[second(age)], model.rotary().table(grid, 0, at::kCPU),
-                           attention);
+      const TextContext text = model.text_context(guidance_batch(with_prompt_of(request, begins[i])));
+      model.forward_layers({0, kLayers}, hidden, time, text, model.rotary().table(grid, 0, at::kCPU), attention);
       const at::Tensor both = model.head(hidden, time, grid).slice(2, previous, previous + at_start[i].size(2));
       const double scale = second(age) ? *request.guidance_scale_2 : request.guidance_scale;
       const at::Tensor prediction = both[1] + scale * (both[0] - both[1]);

@@ -22,7 +22,7 @@ EVIL = '<b>bold</b><img src=x onerror="window.hacked=1"></script><script>window.
 def line(strategy: str = "dualparal", frames: int = FRAMES, latency: float | None = 10.0, **changes) -> dict:
     """Of schema 2, with the fields that the page reads."""
     return {"schema": 2, "kind": "measured", "experiment": "invented", "strategy": strategy, "options": {},
-            "world_size": 2,
+            "exact": strategy in ("single", "ring"), "world_size": 2,
             "model": "moving-shapes", "dtype": "fp32", "frames": frames, "latent_frames": (frames + 2) // 4 + 1,
             "height": 64, "width": 96, "steps": 20, "seed": 0, "latency_s": latency, "samples": [latency],
             "peak_memory_bytes": 20 * 2**20 + 1000 * frames, "sent_bytes": 4096, "error_vs_single": None,
@@ -33,8 +33,8 @@ def line(strategy: str = "dualparal", frames: int = FRAMES, latency: float | Non
 
 
 def old_line(strategy: str, frames: int, latency: float, **changes) -> dict:
-    """Of schema 1: without samples, errors, hashes."""
-    newer = ("samples", "error_vs_single", "program_hash", "timeline", "video")
+    """Of schema 1: without samples, errors, hashes, and whether the strategy is exact."""
+    newer = ("exact", "samples", "error_vs_single", "program_hash", "timeline", "video")
     old = {name: part for name, part in line(strategy, frames, latency).items() if name not in newer}
     return old | {"schema": 1} | changes
 
@@ -45,7 +45,7 @@ def some_lines() -> list[dict]:
         line("ring", FRAMES, 8.0, error_vs_single=3e-7), old_line("ring", 33, 3.0),
         line("dualparal", 33, 2.5, options=BLOCKS),
         line("dualparal", FRAMES, 5.0, options=BLOCKS, video="videos/dual parallel.mp4", timeline="timelines/d.json",
-             quality={"psnr_db": 21.5, "drift": 0.2}),
+             quality={"psnr_db": 21.5, "drift": 0.2, "content": 0.984, "content_first_frame": 0}),
         line("fifo", 33, None, status="failed", error="rank 1: out of memory"),
         line("fifo", FRAMES, None, status="skipped", error="too long for this machine"),
         line("dualparal", FRAMES, 1.5, kind="simulated", cluster={"name": "8x-card", "device_memory_bytes": 2**30}),

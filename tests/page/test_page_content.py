@@ -50,6 +50,14 @@ def test_sparse_attention_is_no_repeat_of_dense_and_not_exact(tmp_path: Path) ->
     assert "The fastest exact strategy is ring : 6 s" in said
 
 
+def test_whether_a_strategy_is_exact_is_what_its_line_says() -> None:
+    other = line("a strategy of tomorrow", 33, 1.0, exact=True)
+    assert exactness(answers(group([other, line("single", 33, 2.0)]))[0][1].fastest) == "exact by construction, not checked in this run"
+    assert "not exact" in exactness(answers(group([{**other, "exact": False}, line("single", 33, 2.0)]))[0][1].fastest)
+    before = old_line("ring", 33, 1.0)  # said nothing of it
+    assert exactness(answers(group([before, line("single", 33, 2.0)]))[0][1].fastest) == "whether it is exact was not recorded"
+
+
 def test_every_marker_of_the_figures_has_a_symbol() -> None:
     from figure import STRATEGIES
     assert {marker for _, marker in STRATEGIES.values()} <= SYMBOLS.keys()
@@ -58,7 +66,7 @@ def test_every_marker_of_the_figures_has_a_symbol() -> None:
 def test_lines_of_schema_1_are_shown_too(tmp_path: Path) -> None:
     html = make(tmp_path, [old_line("ring", 33, 3.0), old_line("single", 33, 6.0)])
     assert "ring is fastest at 33 frames: 3 s on 2 ranks, 2.00× faster than single" in words(html)
-    assert "exact by construction, not checked in this run" in words(html)
+    assert "whether it is exact was not recorded" in words(html)
     assert [row["line"]["schema"] for row in page_data(html)["lines"]] == [1, 1]
 
 

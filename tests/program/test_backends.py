@@ -95,4 +95,5 @@ def test_what_the_libraries_were_told_is_in_the_line(tmp_path):
     provenance = json.loads(line.read_text())["provenance"]
     assert told.items() <= provenance["environment"].items()
     assert not {"MY_NCCL_TOKEN", "NCCL", "PATH", "HOME"} & provenance["environment"].keys()
-    assert provenance["cudnn"] is None  # of a CPU
+    assert [provenance[of_gpu] for of_gpu in ("cudnn", "tf32", "gpu_state")] == [None] * 3  # of a CPU
+    assert provenance["attention"] == "flash_for_cpu"

@@ -103,6 +103,13 @@ def test_nothing_of_a_rehearsal_looks_like_a_gpus(rehearsed):
     assert own.returncode == 0 and "emulated" in own.stdout, own.stderr
 
 
+def test_flags_that_the_short_help_leaves_out_are_known(tmp_path):
+    """--kernels is one; it was taken for a flag of other programs, and its step left out."""
+    done = batch(tmp_path, "--rehearse", "--only", "single/kernels-aten")
+    line, = lines_of(tmp_path)
+    assert done.returncode == 0 and line["status"] == "ok", line
+
+
 def test_half_of_the_points_are_fitted_and_the_others_judge(rehearsed):
     folder, _, _ = rehearsed
     found = {line["step"]: line for line in lines_of(folder) if line["piece"] == "calibrate"}

@@ -2,6 +2,7 @@
 """What helps a user along: the first words, the help of generate, completion, doctor."""
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -92,7 +93,8 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path):
     done = run("doctor", env=dict(os.environ, HF_HUB_CACHE=str(tmp_path / "hub")))
     assert done.returncode == 0 and not done.stderr, done.stderr
     rows = {row[8:23].strip(): row for row in done.stdout.splitlines() if row[:7].strip()}
-    assert {"LibTorch", "processor", "memory", "CUDA devices", "NCCL module", "FFmpeg", "embedded model", "checkpoint"} <= set(rows)
+    assert {"LibTorch", "processor", "memory", "links", "CUDA devices", "CUDA kernels", "NCCL module", "FFmpeg", "embedded model", "checkpoint"} <= set(rows)
+    assert rows["links"].startswith("ok") and "Gloo between two ranks here" in rows["links"] and "GB/s" in rows["links"]
     assert "libx264 encoder" in rows["FFmpeg"] and rows["embedded model"].startswith("ok")
     assert str(models) in rows["checkpoint"] and "models--other" not in done.stdout
     without = run("doctor", env=dict(os.environ, HF_HUB_CACHE=str(tmp_path / "nowhere")))
@@ -104,4 +106,5 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path):
     shutil.copy(PROGRAM, alone)
     broken = subprocess.run([alone / PROGRAM.name, "doctor"], capture_output=True, text=True)
     check_refused(broken, [1], ["embedded model", "install the program again"])
+    assert re.search(r"^- +CUDA kernels +not beside the program$", broken.stdout, re.M)
     assert "NCCL module" in broken.stdout and "./run build" in broken.stdout and "BROKEN" in broken.stdout

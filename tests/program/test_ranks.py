@@ -16,9 +16,10 @@ from test_program import run
 
 def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
     files, weights = [], []
-    for ranks in (1, 3):
-        latents, result = tmp_path / f"{ranks}.safetensors", tmp_path / f"{ranks}.jsonl"
-        done = run(*BLOCKS, "--frames", 81, "--steps", 8, "--nproc", ranks, "--save-latents", latents, "--result", result,
+    for ranks, ahead in ((1, 2), (3, 2), (3, 0)):
+        latents, result = tmp_path / f"{ranks}.safetensors", tmp_path / "result.jsonl"
+        result.unlink(missing_ok=True)
+        done = run(*BLOCKS, "--frames", 81, "--steps", 8, "--nproc", ranks, "--receive-ahead", ahead, "--save-latents", latents, "--result", result,
                    "--timeline", tmp_path / "timeline.json")
         assert done.returncode == 0, done.stderr
         files.append(latents.read_bytes())
@@ -30,7 +31,7 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
         events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
         assert {e["pid"] for e in events} == set(range(ranks))
         weights.append([rank["weights_bytes"] for rank in line["per_rank"]])
-    assert files[0] == files[1]
+    assert files[0] == files[1] == files[2]
     # A third of the layers each; what every rank holds (time and text embedding) is small.
     assert max(weights[1]) < 0.45 * weights[0][0] and sum(weights[1]) < 1.3 * weights[0][0], weights
 

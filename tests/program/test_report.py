@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports from invented result lines: samples and repeats, speed-ups, what is never mixed, the export for VBench."""
+import csv
 import json
 import math
 
@@ -16,19 +17,26 @@ def line(strategy="dualparal", latency=10.0, memory=1 << 30, seed=0, prompt="a r
 
 
 def report(folder, lines, *arguments):
-    """The program's exit, then its Markdown tables, row by row as dictionaries, then its LaTeX."""
+    """The program's exit, then its Markdown tables, row by row as dictionaries (figures of videos with those of their runs),
+    then its LaTeX."""
     folder.mkdir(exist_ok=True)
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     done = run("report", folder, "--output", folder, *arguments)
     if done.returncode != 0:
         return done, [], ""
-    tables, rows = [], []
+    tables, rows, heading = [], [], ""
     for text in (folder / "report.md").read_text().splitlines() + [""]:
+        if text.startswith("## "):
+            heading = text
         if text.startswith("|"):
             rows.append([c.strip() for c in text.strip("|").split(" | ")])
         elif rows:
-            tables.append([dict(zip(rows[0], row)) for row in rows[2:]])
             assert all(len(row) == len(rows[0]) for row in rows[2:])
+            table = [dict(zip(rows[0], row)) for row in rows[2:]]
+            if heading == "## Quality":
+                tables[-1] = [run | video for run, video in zip(tables[-1], table, strict=True)]
+            else:
+                tables.append(table)
             rows = []
     return done, tables, (folder / "report.tex").read_text()
 
@@ -47,10 +55,21 @@ def test_samples_have_an_interval_and_repeats_do_not(tmp_path):
     half = t * math.sqrt(((0.3 - 0.5)**2 + 0.2**2) / 2 / 3)
     assert blocks["drift"] == f"0.5000 ± {half:.4f}" and blocks["runs"] == "4" and blocks["samples"] == "3"
     assert ring["drift"] == "0.3000" and ring["samples"] == "1"
-    assert blocks["latency s"] == "10.000 (9.000-11.000)"
+    assert blocks["latency s"] == "10.000 (9.000-11.000) ~"
     assert blocks["seam in phase"] == "1.500 ± 0.000" and ring["repetition"] == "0.250"
     assert "PSNR dB" not in blocks  # no line has one
     assert f"0.5000 $\\pm$ {half:.4f}" in latex and "Student" in (tmp_path / "report.md").read_text()
+
+
+def test_noise_is_marked_and_defaults_have_a_name(tmp_path):
+    lines = [line(latency=10.0), line(latency=10.9), line("ring", 10.0), line("ring", 11.1),
+             line(options={"block-frames": "3"}), line("ulysses", quality={"drift": 0.1})]
+    _, (rows,), latex = report(tmp_path, lines)
+    assert {(row["strategy"], row["options"]): row["latency s"] for row in rows} == {
+        ("ring", ""): "10.550 (10.000-11.100) ~", ("ulysses", ""): "10.000", ("dualparal", "default"): "10.450 (10.000-10.900)",
+        ("dualparal", "block-frames=3"): "10.000"}
+    tables = (tmp_path / "report.md").read_text().split("## Quality")
+    assert "drift" not in tables[0] and "latency s" not in tables[1] and latex.count("\\begin{tabular}") == 2
 
 
 def test_speed_ups_against_a_baseline(tmp_path):
@@ -185,3 +204,26 @@ def test_an_export_without_videos_is_an_error(tmp_path):
     (tmp_path / "results.jsonl").write_text(json.dumps(line(point="a", video="videos/gone.mp4")) + "\n")
     check_refused(run("report", tmp_path, "--vbench-export", tmp_path / "v"), [1], ["gone.mp4", "missing"])
     assert not (tmp_path / "v").exists()
+
+
+def test_csv_has_every_field_of_every_line(tmp_path):
+    awkward = 'a "red", circle\non blue'
+    lines = [line(prompt=awkward, options={"block-frames": "4"}, quality={"psnr_db": 20.5, "ssim": None}, samples=[10.0, 9.5]),
+             line("ring", status="failed", error="out of memory, rank 1", latency_s=None)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    done = run("report", tmp_path, "--csv", tmp_path / "all.csv")
+    assert done.returncode == 0 and sorted(f.name for f in tmp_path.iterdir()) == ["all.csv", "results.jsonl"], done.stderr
+    with (tmp_path / "all.csv").open(newline="") as file:
+        blocks, ring = list(csv.DictReader(file))
+    assert blocks["config.prompt"] == awkward and blocks["options.block-frames"] == "4" and blocks["samples"] == "10.0 9.5"
+    assert float(blocks["latency_s"]) == 10 and float(blocks["quality.psnr_db"]) == 20.5 and blocks["quality.ssim"] == ""
+    assert (ring["latency_s"], ring["error"], ring["quality.psnr_db"], ring["samples"]) == ("", "out of memory, rank 1", "", "")
+    assert "quality" not in blocks and "per_rank" not in blocks and None not in blocks and None not in ring
+    check_refused(run("report", tmp_path, "--csv", tmp_path / "b.csv", "--output", tmp_path), [2], ["--csv", "--output"])
+
+
+def test_rates_are_of_frames_and_of_a_rank(tmp_path):
+    lines = [line(latency=10.0, flops=8e14), line("ring", None, flops=8e14), line("ulysses", 20.0)]
+    _, (rows,), _ = report(tmp_path, lines)
+    found = {row["strategy"]: (row["frames/s"], row["TFLOP/s a rank"]) for row in rows}
+    assert found == {"dualparal": ("102.50", "10.000"), "ring": ("", ""), "ulysses": ("51.25", "")}

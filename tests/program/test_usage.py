@@ -103,6 +103,17 @@ def test_filters_that_fit_nothing_are_refused(tmp_path, condition, words):
     check_refused(run("bench", tmp_path / "e.yaml", "--only", condition, cwd=tmp_path), [2], words)
 
 
+def test_shards_go_to_folders_of_their_own(tmp_path):
+    (tmp_path / "e.yaml").write_text("name: e\nbase: {steps: 1}\nsweep: {frames: [1, 5, 9]}\nstrategies: [single]\n")
+    for number, frames in ((1, ["1", "9"]), (2, ["5"])):
+        done = run("bench", "e.yaml", "--shard", f"{number}/2", "--dry-run", cwd=tmp_path)
+        assert [line.split(", ")[1].split()[0] for line in done.stdout.splitlines()[:-1]] == frames, done.stdout
+    done = run("bench", "e.yaml", "--shard", "2/2", cwd=tmp_path)
+    lines = (tmp_path / "results/e.2-of-2/results.jsonl").read_text().splitlines()
+    assert done.returncode == 0 and [json.loads(line)["frames"] for line in lines] == [5], done.stderr
+    check_refused(run("bench", "e.yaml", "--shard", "3/2", cwd=tmp_path), [2], ["3/2", "I/N"])
+
+
 def test_every_experiment_of_the_project_can_run(tmp_path):
     for file in sorted((ROOT / "configs/experiments").glob("*.yaml")):
         listed = run("bench", file.stem, "--dry-run", cwd=tmp_path)

@@ -81,7 +81,10 @@ class Context:
     def knows(self, flag: str, command: str = "generate") -> bool:
         """Whether the program's help names it: programs of several states are measured with one batch."""
         if command not in self._help:
-            self._help[command] = self.call(self.program, command, "--help")
+            try:
+                self._help[command] = self.call(self.program, command, "--help-all")
+            except Failed:  # commands and programs without it show every flag
+                self._help[command] = self.call(self.program, command, "--help")
         return f"  {flag} " in self._help[command] or f"  {flag}=" in self._help[command] or f"  {flag},"  in self._help[command]
 
     def generate(self, *arguments, keep: bool = True, environment: dict[str, str] | None = None) -> dict:

@@ -96,6 +96,11 @@ function caption(number) {
       [["error_vs_single", "latents differ from single by "], ["quality.psnr_db", "PSNR with single "]]
           .map(([name, words]) => valueOf(line, name) === null ? null : words + show(name, valueOf(line, name)))
           .filter(Boolean);
+  const content = valueOf(line, "quality.content");
+  if (content !== null)
+    said.push(
+        `${Math.round(100 * content)} % of frames as asked` +
+        (valueOf(line, "quality.content_first_frame") === 0 ? ", the first is not" : ""));
   return make(
       "figcaption", {},
       make(

@@ -65,10 +65,9 @@ double weight(const Case& one, int64_t i, int64_t n, bool first, bool last) {
   return result;
 }
 
-at::Tensor plain(const Case& one, const at::Tensor& noise) {
+at::Tensor plain(const Case& one, const at::Tensor& noise, const Request& request) {
   const c10::InferenceMode inference;
   LargeWeights weights;
-  const Request request = ranks_request(one.frames);
   const Transformer model(kConfig, weights, {{0, kConfig.num_layers}, true, true});
   const Schedule schedule = make_schedule(request.sampler, request.scheduler, request.num_inference_steps);
   const auto sampler = make_sampler(request.sampler, request.scheduler, schedule);
@@ -83,8 +82,8 @@ at::Tensor plain(const Case& one, const at::Tensor& noise) {
     std::vector<double> total(one.frames, 0.0);
     for (const int64_t begin : begins) {
       const bool fixed = std::string(one.fix) == "on" && begin > 0;
-      at::Tensor window =
-          predict(model, request, latents, schedule.timesteps[step], begin - (fixed ? 1 : 0), begin + one.window);
+      at::Tensor window = predict(model, with_prompt_of(request, begin), latents, schedule.timesteps[step],
+                                  begin - (fixed ? 1 : 0), begin + one.window);
       if (fixed) window = window.slice(2, 1);
       for (int64_t i = 0; i < one.window; ++i) {
         const double w = weight(one, i, one.window, begin == 0, begin + one.window == one.frames);
@@ -104,7 +103,16 @@ BOOST_DATA_TEST_CASE(equals_the_plain_loop, data::make(kCases), one) {
   const auto entry = context_windows_strategy();
   const at::Tensor noise =
       entry.make(resolve_options(entry.name, entry.options, one.options()))->initial_noise(ranks_request(one.frames));
-  BOOST_TEST(relative_error(run(one, 1), plain(one, noise)) < 1e-5);
+  BOOST_TEST(relative_error(run(one, 1), plain(one, noise, ranks_request(one.frames))) < 1e-5);
+}
+
+BOOST_DATA_TEST_CASE(several_prompts_equal_the_plain_loop, data::make(kCases) * data::make({1, 3}), one, ranks) {
+  const Request request = prompts_request(one.frames, {2, 4, 5});
+  const auto entry = context_windows_strategy();
+  const at::Tensor noise =
+      entry.make(resolve_options(entry.name, entry.options, one.options()))->initial_noise(request);
+  const at::Tensor actual = denoise_on_ranks(entry, one.options(), request, ranks, kConfig);
+  BOOST_TEST(relative_error(actual, plain(one, noise, request)) < 1e-5);
 }
 
 BOOST_DATA_TEST_CASE(same_latents_on_any_number_of_ranks, data::make(kCases) * data::make({2, 3, 4, 8}), one, ranks) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/errors.h"
+#include "harness/media/ffmpeg.h"
 #include "tests/testing.h"
 
 namespace dualparal {
@@ -40,6 +41,26 @@ BOOST_AUTO_TEST_CASE(frames_come_back) {
   odd.finish();
   BOOST_CHECK_THROW(VideoFile("/proc/nothing/v.mp4", 48, 64, 16), Error);
   fs::remove_all(folder);
+}
+
+BOOST_AUTO_TEST_CASE(chapters_come_back) {
+  const testing::TempFolder folder;
+  const std::vector<Chapter> chapters{{0, "a cat: \"it\" sleeps"}, {5, "ein Hündchen"}, {11, "a bird"}};
+  VideoFile video(folder / "v.mp4", 16, 16, 8, chapters, 17);
+  video.write(at::zeros({17, 16, 16, 3}, at::kByte));
+  video.finish();
+  BOOST_TEST(read_video(folder / "v.mp4").size(0) == 17);
+  AVFormatContext* opened = nullptr;
+  ffmpeg::check_code(avformat_open_input(&opened, (folder / "v.mp4").c_str(), nullptr, nullptr), "v.mp4");
+  const ffmpeg::Input input(opened);
+  BOOST_TEST(input->nb_chapters == 3u);
+  for (unsigned i = 0; i < input->nb_chapters; ++i) {
+    const AVChapter& one = *input->chapters[i];
+    const int64_t end = i < 2 ? chapters[i + 1].frame : 17;
+    BOOST_TEST(one.start * av_q2d(one.time_base) == static_cast<double>(chapters[i].frame) / 8);
+    BOOST_TEST(one.end * av_q2d(one.time_base) == static_cast<double>(end) / 8);
+    BOOST_TEST(av_dict_get(one.metadata, "title", nullptr, 0)->value == chapters[i].title);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(pixels_are_rounded_and_clamped) {

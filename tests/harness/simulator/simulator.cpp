@@ -85,6 +85,11 @@ BOOST_AUTO_TEST_CASE(what_shares_a_link_shares_its_bandwidth) {
   cluster.nodes = cluster.devices_per_node = 2;
   cluster.node_link = {1e6, 0};
   BOOST_TEST(replay(traces, cluster, given)[3].end_s == 2, tt::tolerance(1e-6));
+  // ... and each device with an adapter of its own in it, which alone counts where the network has room for all.
+  cluster.adapter_link = {0.25e6, 1};
+  BOOST_TEST(replay(traces, cluster, given)[3].end_s == 1 + 4, tt::tolerance(1e-6));
+  cluster.node_link = {};
+  BOOST_TEST(replay(traces, cluster, given)[3].end_s == 1 + 4, tt::tolerance(1e-6));
 }
 
 BOOST_AUTO_TEST_CASE(ranks_that_share_a_device_share_its_time) {
@@ -264,6 +269,23 @@ BOOST_AUTO_TEST_CASE(clusters_in_the_repository_can_be_read) {
   }
 }
 
+// Their devices are those of the machines that published times were calibrated to.
+BOOST_AUTO_TEST_CASE(larger_clusters_have_the_devices_of_one_machine) {
+  const auto text_of = [](Cluster cluster) {  // but for the nodes and what is between them
+    cluster.name = cluster.description = "";
+    cluster.nodes = 1;
+    cluster.node_link = cluster.adapter_link = {};
+    cluster.sources.clear();
+    return cluster_yaml(cluster);
+  };
+  for (const auto& [large, one] : {std::pair("2x8-h100", "8x-h100"),
+                                   {"8x8-h100", "8x-h100"},
+                                   {"64x8-h100", "8x-h100"},
+                                   {"8x8-rtx4090", "8x-rtx4090"}})
+    BOOST_TEST(text_of(read_cluster(fmt::format("configs/clusters/{}.yaml", large))) ==
+               text_of(read_cluster(fmt::format("configs/clusters/{}.yaml", one))));
+}
+
 BOOST_AUTO_TEST_CASE(a_cluster_file_is_not_guessed_at) {
   const TempFolder folder;
   const auto refused = [&](const std::string& from, const std::string& to, const std::vector<std::string>& words) {
@@ -276,7 +298,7 @@ BOOST_AUTO_TEST_CASE(a_cluster_file_is_not_guessed_at) {
   refused("matmul: 1", "matmul: -1", {"c.yaml", "matmul", "positive"});
   refused("matmul: 1", "matmull: 1", {"c.yaml", "matmull", "unknown"});
   refused("\"assumed\"", "\"sure\"", {"basis", "assumed", "calibrated"});
-  refused("nodes: 1", "nodes: 2", {"2 nodes", "links.node"});
+  refused("nodes: 1", "nodes: 2", {"2 nodes", "links.node", "links.adapter"});
   refused("nodes: 1", "nodes: 1.5", {"nodes", "whole"});
   refused("devices_per_node: 2\n", "", {"devices_per_node", "missing"});
   refused("name: \"instant\"", "name: [", {"c.yaml", "YAML"});

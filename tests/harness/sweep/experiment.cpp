@@ -6,6 +6,7 @@
 
 #include "harness/sweep/bench_point.h"
 #include "harness/sweep/bench_reference.h"
+#include "harness/sweep/shard.h"
 #include "tests/testing.h"
 
 namespace dualparal::testing {
@@ -45,6 +46,30 @@ BOOST_AUTO_TEST_CASE(lists_are_crossed_with_each_other_and_with_the_strategies) 
   const std::set<std::string> varied{"dtype", "frames", "nproc"};
   BOOST_TEST(varied_flags(e) == varied, tt::per_element());
   BOOST_TEST(point_file("videos", e.points[0], varied, ".mp4").string() == "videos/single_frames-5.mp4");
+}
+
+BOOST_AUTO_TEST_CASE(shards_together_have_every_point_once_and_simulations_stay_with_their_run) {
+  const Experiment whole = read(
+      "name: x\nrepeat: 2\nmode: trace\nmodel: configs/models/wan2.1-t2v-1.3b\nbase: {world-size: 1}\n"
+      "clusters: [8x-rtx4090, 8x-h100]\nsweep: {frames: [5, 9, 13]}\nstrategies: [single]\n");
+  BOOST_REQUIRE(whole.points.size() == 2u * 3 * 3);
+  std::multiset<std::string> keys, all;
+  for (const Point& point : whole.points) all.insert(point.key());
+  for (int64_t number = 1; number <= 4; ++number) {
+    Experiment part = whole;
+    keep_shard(part, {number, 4});
+    std::map<std::pair<Flags, int64_t>, int> of_run;
+    for (const Point& point : part.points) keys.insert(point.key()), ++of_run[{point.flags, point.repeat}];
+    BOOST_TEST(of_run.size() == (number <= 2 ? 2u : 1u));  // six runs on four machines
+    for (const auto& [run, points] : of_run) BOOST_TEST(points == 3);
+  }
+  BOOST_TEST(keys == all, tt::per_element());
+  Experiment part = whole;
+  expect_error({"--shard 1/7", "only 6 runs"}, [&] { keep_shard(part, {1, 7}); });
+  BOOST_TEST(parse_shard("2/4").number == 2);
+  BOOST_TEST(parse_shard("2/4").count == 4);
+  for (const char* wrong : {"", "2", "/4", "0/4", "5/4", "2/4x", "-1/4", "2/99999999999999999999", "1/100000"})
+    expect_error({"expected I/N"}, [&] { parse_shard(wrong); });
 }
 
 BOOST_AUTO_TEST_CASE(ablations_have_enough_pairs) {

@@ -50,21 +50,22 @@ BOOST_AUTO_TEST_CASE(layers_run_apart_as_they_run_together) {
 // Between any two parts, and within each: the second stage goes on where the first left off, with the weights of its
 // parts alone.
 BOOST_DATA_TEST_CASE(layers_run_apart_at_any_part,
-                     boost::unit_test::data::make({0, 1, 2}) * boost::unit_test::data::make({0, 1, 400, 999}), part,
-                     permille) {
+                     boost::unit_test::data::make({0, 1, 2}) * boost::unit_test::data::make({0, 1, 400, 999}) *
+                         boost::unit_test::data::make({1, 3}),
+                     part, permille, groups) {
   const Inputs in;
   const auto whole = load({0, 5}, true, true);
-  const auto expected = predict({whole.get()}, in, at::full({1}, 300.0));
+  const at::Tensor timesteps = at::tensor({300.0, 0.0, 700.0}).slice(0, 0, groups);
+  const auto expected = predict({whole.get()}, in, timesteps);
   const LayerPosition begin, cut{2, {part, permille}}, end{5, {}};
   const auto first = load(LayerRange::between(begin, cut), true, false);
   const auto second = load(LayerRange::between(cut, end), false, true);
-  BOOST_TEST(relative_error(predict({first.get(), second.get()}, in, at::full({1}, 300.0)), expected) < 1e-5);
+  BOOST_TEST(relative_error(predict({first.get(), second.get()}, in, timesteps), expected) < 1e-5);
   const LayerPosition later{2, {part, permille + (permille < 999 ? 500 : 0)}};
   if (later.cut.permille < 1000 && cut < later) {  // a stage that has only some tokens of one part
     const auto middle = load(LayerRange::between(cut, later), false, false);
     const auto last = load(LayerRange::between(later, end), false, true);
-    BOOST_TEST(relative_error(predict({first.get(), middle.get(), last.get()}, in, at::full({1}, 300.0)), expected) <
-               1e-5);
+    BOOST_TEST(relative_error(predict({first.get(), middle.get(), last.get()}, in, timesteps), expected) < 1e-5);
   }
   const int64_t both = first->weights_bytes() + second->weights_bytes(),
                 shared = load({0, 0}, false, false)->weights_bytes();

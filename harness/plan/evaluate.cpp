@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "harness/plan/evaluate.h"
+
+#include <algorithm>
+
+#include "base/errors.h"
+#include "base/parse_json.h"
+#include "harness/options/resolve_options.h"
+#include "harness/run/emulate.h"
+#include "harness/run/generate.h"
+#include "harness/simulator/replay.h"
+#include "harness/simulator/simulate.h"
+
+namespace dualparal {
+namespace {
+
+// A rank does one thing at a time: the sum of all is the least that it can take, whatever it waits for.
+double busiest_rank_s(const std::vector<RankTrace>& traces, const Cluster& cluster, const std::string& dtype) {
+  double most = 0;
+  for (const RankTrace& trace : traces) {
+    double seconds = 0;
+    for (size_t i = 0; i < trace.events.size(); ++i) {
+      const Event& event = trace.events[i];
+      const auto many = static_cast<double>(trace.times(i));
+      if (event.kind == Event::Kind::kCompute) seconds += many * cluster.compute_seconds(event.work, dtype);
+      if (event.kind == Event::Kind::kSend || event.kind == Event::Kind::kReceive)
+        seconds += many * cluster.message_busy_s(static_cast<double>(event.bytes));
+    }
+    most = std::max(most, seconds);
+  }
+  return most;
+}
+
+int64_t most_memory(const std::vector<RankTrace>& traces) {
+  int64_t most = 0;
+  for (const RankTrace& trace : traces) most = std::max(most, trace.peak_memory_bytes);
+  return most;
+}
+
+Verdict evaluate_possible(const PlanTask& task, const GenerateOptions& options, const WanModel& model, double to_beat) {
+  const Cluster& cluster = task.cluster;
+  TraceSet set = trace_run(options, model);
+  Verdict verdict{.memory_bytes = most_memory(set.ranks)};
+  verdict.seconds = busiest_rank_s(set.ranks, cluster, options.model.dtype);
+  if (std::string failure = memory_failure(set.ranks, cluster); !failure.empty()) {
+    verdict.kind = Verdict::Kind::kTooLarge;
+    verdict.reason = std::move(failure);
+    return verdict;
+  }
+  if (verdict.seconds >= to_beat) {
+    verdict.kind = Verdict::Kind::kSlower;
+    return verdict;
+  }
+  verdict.kind = Verdict::Kind::kSimulated;
+  const auto seconds = [&](const Event& event) { return cluster.compute_seconds(event.work, options.model.dtype); };
+  verdict.line = simulated_line(set, replay(set.ranks, cluster, seconds), cluster, "model");
+  verdict.seconds = *verdict.line.latency_s;
+  return verdict;
+}
+
+}  // namespace
+
+std::string Verdict::to_text() const {
+  return nlohmann::ordered_json{{"kind", static_cast<int>(kind)},
+                                {"seconds", seconds},
+                                {"memory_bytes", memory_bytes},
+                                {"reason", reason},
+                                {"line", kind == Kind::kSimulated ? to_json(line) : nullptr}}
+      .dump();
+}
+
+Verdict Verdict::from_text(const std::string& text) {
+  const auto json = parse_json<nlohmann::ordered_json>(text);
+  Verdict verdict{.kind = static_cast<Kind>(json.at("kind").get<int>()),
+                  .seconds = json.at("seconds"),
+                  .memory_bytes = json.at("memory_bytes"),
+                  .reason = json.at("reason")};
+  if (verdict.kind == Kind::kSimulated) verdict.line = result_line_of(json.at("line"));
+  return verdict;
+}
+
+GenerateOptions candidate_options(const PlanTask& task, const Candidate& candidate) {
+  GenerateOptions options = task.options;
+  options.run.strategy = candidate.strategy;
+  options.run.strategy_options = candidate.options;
+  options.run.world_size = candidate.ranks;
+  options.run.mode = Mode::kTrace;
+  options.run.short_traces = options.run.quiet = true;
+  return options;
+}
+
+Verdict evaluate(const PlanTask& task, const Candidate& candidate, double to_beat) {
+  GenerateOptions options = candidate_options(task, candidate);
+  try {
+    const WanModel model = resolve_generate_options(options);
+    check_possible(options, model, candidate.ranks);
+    return evaluate_possible(task, options, model, to_beat);
+  } catch (const UsageError& error) {
+    return {.kind = Verdict::Kind::kImpossible, .reason = error.what()};
+  } catch (const Error& error) {
+    return {.kind = Verdict::Kind::kImpossible, .reason = error.what()};
+  }
+}
+
+}  // namespace dualparal

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `dualparal plan` prints.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/plan/search.h"
+
+namespace dualparal {
+
+struct PlanHeading {
+  const GenerateOptions& options;  ///< resolved
+  const Cluster& cluster;
+  int64_t devices = 1;
+  std::string model;
+  int64_t rows = 10;
+};
+
+/// The ranking; for every strategy, how its best compares and why, or why it cannot; the commands that run the fastest
+/// and the fastest exact one.
+std::string plan_report(const PlanHeading& heading, const std::vector<Judged>& judged);
+
+}  // namespace dualparal

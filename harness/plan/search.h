@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// All candidates, some at a time, each in a process of its own.
+#pragma once
+
+#include <functional>
+
+#include "harness/plan/evaluate.h"
+
+namespace dualparal {
+
+struct Judged {
+  Candidate candidate;
+  Verdict verdict;
+};
+
+/// In the candidates' order. Exact ones need to beat the fastest exact one so far, the others the fastest of all.
+/// progress: called with the number that are done. Error where a process ended without a verdict.
+std::vector<Judged> search(const PlanTask& task, const std::vector<Candidate>& all, int64_t jobs,
+                           const std::function<void(int64_t done)>& progress);
+
+}  // namespace dualparal

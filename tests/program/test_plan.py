@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dualparal plan`: its ranking is what `simulate` says of the same flags, and what is left out cannot be faster."""
+import json
+import re
+
+import pytest
+
+from test_program import ROOT, check_refused, run
+
+WAN = ROOT / "configs/models/wan2.1-t2v-1.3b"
+CORES = ROOT / "configs/clusters/2x-cpu-core.yaml"
+ROW = re.compile(r"^ +(\d+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +(yes|no) +(--strategy .*)$", re.M)
+
+
+def plan(*arguments):
+    done = run("plan", *arguments, "--quiet")
+    assert done.returncode == 0, done.stderr
+    rows = [{"latency_s": float(r[1]), "memory_gib": float(r[3]), "exact": r[5] == "yes", "flags": r[6].split()}
+            for r in ROW.findall(done.stdout)]
+    assert rows, done.stdout
+    return rows, done.stdout
+
+
+@pytest.fixture(scope="module")
+def small():
+    return plan("--frames", 97, "--steps", 8, "--cluster", CORES, "--rows", 1000)
+
+
+def test_the_ranking_is_what_simulations_say(small, tmp_path):
+    rows, text = small
+    assert [row["latency_s"] for row in rows] == sorted(row["latency_s"] for row in rows)
+    for row in (rows[0], next(row for row in rows if row["exact"]), rows[-1]):
+        flags = ["--world-size" if flag == "--nproc" else flag for flag in row["flags"]]
+        done = run("generate", "--mode", "trace", "--frames", 97, "--steps", 8, "--prompt", "any", *flags, "--quiet",
+                   "--traces", tmp_path / "traces")
+        assert done.returncode == 0, done.stderr
+        result = tmp_path / "line.jsonl"
+        result.unlink(missing_ok=True)
+        done = run("simulate", tmp_path / "traces", "--cluster", CORES, "--quiet", "--result", result)
+        assert done.returncode == 0, done.stderr
+        line = json.loads(result.read_text())
+        assert row["latency_s"] == pytest.approx(line["latency_s"], abs=0.006)
+        assert row["memory_gib"] == pytest.approx(line["peak_memory_bytes"] / 2**30, abs=0.006)
+    assert "dualparal generate" in text and " ".join(rows[0]["flags"]) in text
+
+
+def test_the_paper_and_every_strategy_have_a_word(small):
+    _, text = small
+    for name in ("single", "ring", "ulysses", "usp", "video_infinity", "context_windows", "fifo", "naive_pipeline", "pipefusion",
+                 "dualparal"):
+        assert re.search(rf"^  {name} +\S", text, re.M), text
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--cluster", "no-such"], ["no-such", "8x-h100"]),
+    (["--cluster", "8x-h100", "--size", "wide"], ["--size", "832x480", "wide"]),
+    (["--cluster", "8x-h100", "--memory", "-1"], ["--memory", "-1"]),
+    (["--cluster", "8x-h100", "--devices", 9], ["--devices 9", "8"]),
+    (["--cluster", "8x-h100", "--frames", 0], ["--frames"]),
+    ([], ["--cluster"]),
+])
+def test_wrong_calls_are_told(arguments, words):
+    check_refused(run("plan", WAN, *arguments, "--quiet"), {2}, words)

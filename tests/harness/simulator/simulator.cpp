@@ -10,6 +10,7 @@
 #include "harness/simulator/share_sweep.h"
 #include "harness/simulator/simulate.h"
 #include "harness/trace/rank_figures.h"
+#include "tests/harness/simulator/instant_cluster.h"
 #include "tests/ranks.h"
 #include "tests/traced.h"
 
@@ -18,18 +19,6 @@ namespace {
 
 namespace tt = boost::test_tools;
 using Kind = Event::Kind;
-
-Cluster instant(int64_t devices) {
-  Cluster cluster;
-  cluster.name = "instant";
-  cluster.device_name = "device";
-  cluster.devices_per_node = devices;
-  cluster.device_link = {1e18, 0};
-  cluster.memory_bytes_per_s = 1e9;
-  cluster.flops_per_s = {{"fp32", 1e9}};
-  cluster.efficiency.basis = "assumed";
-  return cluster;
-}
 
 Event compute(double seconds) { return {.kind = Kind::kCompute, .begin_s = 0, .end_s = seconds}; }
 Event message(Kind kind, int64_t peer, int64_t bytes) { return {.kind = kind, .peer = peer, .bytes = bytes}; }
@@ -259,55 +248,6 @@ BOOST_DATA_TEST_CASE(calibration_finds_the_rates_that_made_the_times, data::make
 
   for (RankTrace& rank : sets[0].ranks) rank.timed = false;
   expect_error({"without times"}, [&] { calibrate(sets, instant(2)); });
-}
-
-BOOST_AUTO_TEST_CASE(clusters_in_the_repository_can_be_read) {
-  for (const auto& file : fs::directory_iterator("configs/clusters")) {
-    const Cluster cluster = read_cluster(file.path());
-    BOOST_TEST(cluster.devices() > 1);
-    BOOST_TEST(cluster.compute_seconds({.matmul_flops = 1e12}, "bf16") > 0);
-  }
-}
-
-// Their devices are those of the machines that published times were calibrated to.
-BOOST_AUTO_TEST_CASE(larger_clusters_have_the_devices_of_one_machine) {
-  const auto text_of = [](Cluster cluster) {  // but for the nodes and what is between them
-    cluster.name = cluster.description = "";
-    cluster.nodes = 1;
-    cluster.node_link = cluster.adapter_link = {};
-    cluster.sources.clear();
-    return cluster_yaml(cluster);
-  };
-  for (const auto& [large, one] : {std::pair("2x8-h100", "8x-h100"),
-                                   {"8x8-h100", "8x-h100"},
-                                   {"64x8-h100", "8x-h100"},
-                                   {"8x8-rtx4090", "8x-rtx4090"}})
-    BOOST_TEST(text_of(read_cluster(fmt::format("configs/clusters/{}.yaml", large))) ==
-               text_of(read_cluster(fmt::format("configs/clusters/{}.yaml", one))));
-}
-
-BOOST_AUTO_TEST_CASE(a_cluster_file_is_not_guessed_at) {
-  const TempFolder folder;
-  const auto refused = [&](const std::string& from, const std::string& to, const std::vector<std::string>& words) {
-    std::string text = cluster_yaml(instant(2));
-    const size_t place = text.find(from);
-    BOOST_REQUIRE(place != std::string::npos);
-    std::ofstream(folder / "c.yaml") << text.replace(place, from.size(), to);
-    expect_error(words, [&] { read_cluster(folder / "c.yaml"); });
-  };
-  refused("matmul: 1", "matmul: -1", {"c.yaml", "matmul", "positive"});
-  refused("matmul: 1", "matmull: 1", {"c.yaml", "matmull", "unknown"});
-  refused("\"assumed\"", "\"sure\"", {"basis", "assumed", "calibrated"});
-  refused("nodes: 1", "nodes: 2", {"2 nodes", "links.node", "links.adapter"});
-  refused("nodes: 1", "nodes: 1.5", {"nodes", "whole"});
-  refused("devices_per_node: 2\n", "", {"devices_per_node", "missing"});
-  refused("name: \"instant\"", "name: [", {"c.yaml", "YAML"});
-  refused("devices_per_node: 2", "devices_per_node: 65536", {"c.yaml", "devices_per_node", "1024", "65536"});
-  refused("nodes: 1\ndevices_per_node: 2", "nodes: 600\ndevices_per_node: 600", {"c.yaml", "links.node"});
-  refused("name: \"device\"", "name: \"device\"\n  memory_bytes: 9223372036854775808",
-          {"c.yaml", "memory_bytes", "at most 9007199254740992"});
-  refused("name: \"instant\"", "[a, b]: 1\nname: \"instant\"", {"c.yaml:"});
-  expect_error({"none.yaml", "cannot read"}, [&] { read_cluster(folder / "none.yaml"); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -10,10 +10,11 @@ namespace dualparal {
 
 namespace {
 
-// The strategy's own, and what was asked of its attention.
+// The strategy's own, and what was asked of its attention and of the operations between products.
 OptionValues options_of(const GenerateOptions& o) {
   OptionValues values = o.run.strategy_options;
   values.merge(attention_values(o.attention));
+  if (o.model.kernels != "auto") values["kernels"] = o.model.kernels;
   return values;
 }
 

@@ -108,6 +108,7 @@ std::string RankTrace::to_text() const {
               {"weights_bytes", weights_bytes},
               {"process_memory_bytes", process_memory_bytes},
               {"device_used_bytes", device_used_bytes},
+              {"device_allocations", device_allocations},
               {"clock_offset_s", clock_offset_s},
               {"clock_error_s", clock_error_s},
               {"events", events.size()},

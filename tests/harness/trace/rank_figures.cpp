@@ -74,6 +74,15 @@ BOOST_AUTO_TEST_CASE(perfetto_gets_ranks_as_processes_and_microseconds) {
   BOOST_TEST(block.at("args").at("layers")[1] == 3);
 }
 
+BOOST_AUTO_TEST_CASE(figures_of_a_rank_are_in_its_text) {
+  RankTrace trace;
+  trace.device_used_bytes = 3;
+  trace.device_allocations = 7;
+  const RankTrace read = RankTrace::from_text(trace.to_text());
+  BOOST_TEST(read.device_used_bytes == 3);
+  BOOST_TEST(read.device_allocations == 7);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

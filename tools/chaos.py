@@ -30,6 +30,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from rank_processes import ranks_of
+
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "DUALPARAL_CHAOS"  # in the environment of a trial's processes
 TIMEOUT = 8               # seconds that a rank waits for another
@@ -146,18 +148,6 @@ def marked_processes(mark: str) -> list[int]:
     return found
 
 
-def ranks_of(launcher: int, mark: str) -> dict[int, int]:
-    ranks = {}
-    for process in marked_processes(mark):
-        try:
-            variables = dict(v.split("=", 1) for v in Path(f"/proc/{process}/environ").read_text().split("\0") if "=" in v)
-            if process != launcher and "RANK" in variables:
-                ranks[int(variables["RANK"])] = process
-        except OSError:
-            pass
-    return ranks
-
-
 def shared_memory() -> set[str]:
     return {name for name in os.listdir("/dev/shm") if name.startswith(("gloo", "nccl", "torch", "dualparal"))}
 
@@ -212,7 +202,7 @@ class Chaos:
                 count = int(recipe[-1])
                 deadline = time.time() + PATIENCE
                 while launcher.poll() is None and time.time() < deadline:
-                    ranks = ranks_of(launcher.pid, mark) if count > 1 else {0: launcher.pid}
+                    ranks = ranks_of(launcher.pid) if count > 1 else {0: launcher.pid}
                     if len(ranks) == count and list(out.iterdir()):
                         break
                     time.sleep(0.05)

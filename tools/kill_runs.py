@@ -23,6 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rank_processes import ranks_of
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,20 +107,6 @@ class Killer:
         expected = load_file(self.folder / f"{name}.safetensors")["latents"]
         error = abs(ours - expected).max() / abs(expected).max()
         return "" if error <= TOLERANCE else f"{error:.1e} apart on {run.other_ranks} ranks"
-
-
-def ranks_of(launcher: int) -> dict[int, int]:
-    """Process ids of the launcher's ranks."""
-    found = {}
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            parent = int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == launcher:
-                variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-                found[next(int(v[5:]) for v in variables if v.startswith(b"RANK="))] = int(process)
-        except (OSError, StopIteration):
-            pass
-    return found
 
 
 def main() -> int:

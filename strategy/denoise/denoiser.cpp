@@ -145,7 +145,7 @@ NoiseLevel Denoiser::time(const std::vector<int64_t>& steps) const {
   const auto [least, most] = std::ranges::minmax(second);
   if (least == most) return {least, experts_[least].time_conditioning(levels)};
   return {experts_[0].time_conditioning(levels), experts_[1].time_conditioning(levels),
-          at::tensor(second).to(at::kBool).view({1, 1, -1, 1, 1}).to(device())};
+          at::tensor(second, at::kFloat).view({1, 1, -1, 1, 1}).to(device())};
 }
 
 at::Tensor Denoiser::predict(const Pass& pass, const at::Tensor& latents, SelfAttention& attention) const {
@@ -156,7 +156,7 @@ at::Tensor Denoiser::predict(const Pass& pass, const at::Tensor& latents, SelfAt
       one.time = pass.time.of(expert);
       predictions.push_back(predict(one, latents, attention));
     }
-    return at::where(pass.time.second(), predictions[1], predictions[0]);
+    return predictions[0].lerp(predictions[1], pass.time.second().to(predictions[0].scalar_type()));  // all one, or all the other
   }
   std::vector<at::Tensor> halves;
   for (int64_t m = 0; m < micro_batches(); ++m) {

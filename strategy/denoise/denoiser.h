@@ -21,7 +21,7 @@ class NoiseLevel {
  public:
   NoiseLevel() = default;
   NoiseLevel(int64_t expert, TimeConditioning time) : expert_(expert), time_(std::move(time)) {}
-  /// A window with frames of both experts. second: [1, 1, frames, 1, 1], true for those of the second.
+  /// A window with frames of both experts. second: [1, 1, frames, 1, 1], 1 for those of the second, else 0.
   NoiseLevel(const TimeConditioning& high, const TimeConditioning& low, const at::Tensor& second)
       : time_(high), second_time_(low), second_(second) {}
 

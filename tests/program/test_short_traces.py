@@ -51,6 +51,8 @@ def check_same(a, b, where=""):
      "--partition", "balanced"],
     ["--model", EXPERTS, "--device", "cuda", "--dtype", "bf16", "--frames", 577, "--steps", 5, "--strategy", "dualparal",
      "--world-size", 2],
+    ["--model", EXPERTS, "--device", "cuda", "--dtype", "bf16", "--frames", 241, "--steps", 9, "--strategy", "fifo",
+     "--world-size", 2, "--window-frames", 4],
     ["--model", WAN, "--device", "cuda", "--dtype", "bf16", "--frames", 301, "--strategy", "dualparal", "--world-size", 4],
 ], ids=lambda flags: "-".join(map(str, flags[-3:])))
 def test_short_traces_give_the_same_lines(tmp_path, flags):

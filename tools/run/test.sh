@@ -17,7 +17,8 @@ run_tests() {
   fi
   say "unit tests: ${passed:-0} passed, ${failed:-0} failed"
   say "tests against diffusers and transformers, and of the program"
-  DUALPARAL_BUILD=$build OMP_NUM_THREADS=1 "$python" -m pytest -q -p no:cacheprovider tests 2>&1 | tee "$parity_log" || true
+  # Two files at a time: most tests wait for a program of one or two ranks.
+  DUALPARAL_BUILD=$build OMP_NUM_THREADS=1 "$python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile tests 2>&1 | tee "$parity_log" || true
   local summary python_passed python_failed python_errors
   summary=$(tail -n 1 "$parity_log")
   count() { grep -oE "[0-9]+ $1" <<<"$summary" | grep -oE "[0-9]+" || echo 0; }

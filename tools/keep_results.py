@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes kept results anew, all of them by one program from one clean commit.
+
+    python tools/keep_results.py [NAME...] [--kind simulated|measured] [--list]
+
+For whoever keeps results/ up to date (everybody else: `./run reproduce NAME`, which leaves results/ alone). The program must be
+built from the commit that is checked out. Experiments whose lines are of that commit go on where they were cut off, all others
+begin anew; old lines go only when the new ones are there. Measured ones want a quiet machine. Then the numbers in the documents are
+written (tools/document_numbers.py); texts beside them want reading.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "build/dualparal"
+# The shortest first. Not kept: quick (whoever runs ./run bench has it).
+SIMULATED = ("cost_table", "bubble", "headline", "four_steps", "ablations_simulated", "wan22_a14b", "minute_clusters",
+             "hour_clusters", "scaling_vs_gpus", "latency_memory_vs_frames", "published")
+MEASURED = ("simulator_validation", "compare_diffusers", "pipeline", "frames", "quick_all", "hour", "ablation_previous_context",
+            "ablation_cache_noise", "ablation_block", "ablation_context", "ablation-position", "quality_vs_frames")
+# What is no experiment file: the command, of which {} is the folder.
+COMMANDS = {
+    "published": ["benchmarks/published.py", "--output", "{}"],
+    "simulator_validation": ["benchmarks/validate_simulator.py", "--output", "{}"],
+    "compare_diffusers": ["benchmarks/compare_diffusers.py", "--build", str(ROOT / "build"), "--json", "{}/cpu.jsonl"],
+}
+FIGURES = {  # that documents show
+    "frames": ["latency_moving-shapes_measured.png"],
+    "latency_memory_vs_frames": ["latency_wan2.1-t2v-1.3b_8x-rtx4090_simulated.png"],
+}
+
+
+def commit() -> str:
+    """The commit that is checked out; an error if a file of it was changed, but for results and documents."""
+    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!docs", ":!*.md"],
+                             cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    if changed:
+        sys.exit(f"error: results are kept from a clean commit, and these are changed:\n{changed}")
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def are_of(folder: Path, wanted: str) -> bool:
+    """Whether the lines in `folder` are of this commit, without changes."""
+    lines = folder / "results.jsonl"
+    if not lines.exists():
+        return False
+    codes = [json.loads(line)["provenance"]["code"] for line in lines.read_text(encoding="utf-8").splitlines()]
+    return bool(codes) and all(code["commit"] == wanted and not code["dirty"] for code in codes)
+
+
+def run(*command) -> None:
+    print("#", *command, file=sys.stderr)
+    done = subprocess.run([str(part) for part in command], cwd=ROOT)
+    if done.returncode not in (0, 1):  # 1: points failed, which their lines say
+        sys.exit(f"error: exit code {done.returncode}")
+
+
+def make(name: str, wanted: str) -> None:
+    folder = ROOT / "results" / name
+    if name in COMMANDS:
+        folder.mkdir(exist_ok=True)
+        run(sys.executable, *(part.format(folder) for part in COMMANDS[name]))
+        return
+    file = ROOT / f"configs/experiments/{name}.yaml"
+    run(PROGRAM, "bench", file, "--output", folder, *([] if are_of(folder, wanted) else ["--restart"]))
+    for before in folder.glob("results.before-*.jsonl"):
+        before.unlink()
+    of_variants = name.startswith("ablation") and not name.endswith("simulated")
+    run(PROGRAM, "report", folder, "--baseline-variant" if of_variants else "--baseline", "dualparal", "--output", folder,
+        "--title", yaml.safe_load(file.read_text(encoding="utf-8"))["title"])
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    if name in FIGURES:
+        run(sys.executable, ROOT / "plots/make.py", folder, "-o", folder / "figures")
+        for figure in (folder / "figures").iterdir():
+            if figure.name not in FIGURES[name]:
+                figure.unlink()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *SIMULATED, *MEASURED], help="these; else all")
+    parser.add_argument("--kind", choices=["simulated", "measured"])
+    parser.add_argument("--list", action="store_true", help="list them, with whether they are of this commit")
+    args = parser.parse_args()
+    wanted = commit()
+    names = args.names or [*(SIMULATED if args.kind != "measured" else ()), *(MEASURED if args.kind != "simulated" else ())]
+    for name in names:
+        if args.list:
+            print(f"{name:28}{'of this commit' if are_of(ROOT / 'results' / name, wanted) else 'to be made'}")
+            continue
+        began = time.monotonic()
+        make(name, wanted)
+        print(f"# {name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return 0 if args.list else subprocess.run([sys.executable, ROOT / "tools/document_numbers.py", "write"]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,38 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/media/video_file.h"
 
-#include "base/files.h"
 #include "harness/media/ffmpeg.h"
+#include "harness/media/growing_mp4.h"
 
 namespace dualparal {
-
-namespace {
-
-// FFmpeg frees them with the rest of its context.
-void add_chapters(AVFormatContext& format, const std::vector<Chapter>& chapters, int64_t frames, int64_t fps) {
-  if (chapters.empty()) return;
-  format.chapters = static_cast<AVChapter**>(av_calloc(chapters.size(), sizeof(AVChapter*)));
-  check(format.chapters != nullptr, "out of memory for {} chapters", chapters.size());
-  for (size_t i = 0; i < chapters.size(); ++i) {
-    auto* chapter = static_cast<AVChapter*>(av_mallocz(sizeof(AVChapter)));
-    check(chapter != nullptr, "out of memory for {} chapters", chapters.size());
-    format.chapters[format.nb_chapters++] = chapter;
-    chapter->id = static_cast<int64_t>(i);
-    chapter->time_base = {1, static_cast<int>(fps)};
-    chapter->start = chapters[i].frame;
-    chapter->end = i + 1 < chapters.size() ? chapters[i + 1].frame : frames;
-    av_dict_set(&chapter->metadata, "title", chapters[i].title.c_str(), 0);
-  }
-}
-
-}  // namespace
 
 struct VideoFile::Encoder {
   Encoder(const std::filesystem::path& path, int64_t height, int64_t width, int64_t fps,
           const std::vector<Chapter>& chapters, int64_t frames)
-      : name(path.string()), file(path), height(height), width(width) {
+      : name(path.string()), file(path, chapters, frames), height(height), width(width) {
     av_log_set_level(AV_LOG_ERROR);
-    ffmpeg::check_code(avformat_alloc_output_context2(&format, nullptr, "mp4", file.path().c_str()), name);
     const AVCodec* h264 = avcodec_find_encoder_by_name("libx264");
     check(h264 != nullptr, "{}: this FFmpeg has no libx264 encoder", name);
     codec.reset(avcodec_alloc_context3(h264));
@@ -44,33 +22,17 @@ struct VideoFile::Encoder {
     codec->pix_fmt = AV_PIX_FMT_YUV420P;
     codec->color_range = AVCOL_RANGE_MPEG;
     codec->colorspace = AVCOL_SPC_SMPTE170M;
-    if (format->oformat->flags & AVFMT_GLOBALHEADER) codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
+    codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;  // as mp4 has it
     av_opt_set(codec->priv_data, "crf", "15", 0);
     av_opt_set(codec->priv_data, "preset", "veryfast", 0);
     codec->thread_count = 1;  // decoding the next frames has better use for the cores
     ffmpeg::check_code(avcodec_open2(codec.get(), h264, nullptr), name);
-    stream = avformat_new_stream(format, nullptr);
-    check(stream != nullptr, "{}: out of memory", name);
-    ffmpeg::check_code(avcodec_parameters_from_context(stream->codecpar, codec.get()), name);
-    stream->time_base = codec->time_base;
-    add_chapters(*format, chapters, frames, fps);
-    ffmpeg::check_code(avio_open(&format->pb, file.path().c_str(), AVIO_FLAG_WRITE), name);
-    AVDictionary* options = nullptr;
-    av_dict_set(&options, "movflags", "+faststart", 0);  // plays before it has been loaded whole
-    const int code = avformat_write_header(format, &options);
-    av_dict_free(&options);
-    ffmpeg::check_code(code, name);
     allocate(source, AV_PIX_FMT_RGB24);
     allocate(frame, codec->pix_fmt);
     scaler.reset(sws_getContext(codec->width, codec->height, AV_PIX_FMT_RGB24, codec->width, codec->height,
                                 AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND, nullptr, nullptr, nullptr));
     check(scaler != nullptr, "{}: no colour conversion for {} x {}", name, width, height);
     packet.reset(av_packet_alloc());
-  }
-
-  ~Encoder() {
-    if (format && format->pb) avio_closep(&format->pb);
-    avformat_free_context(format);
   }
 
   // A null frame flushes the encoder.
@@ -80,10 +42,7 @@ struct VideoFile::Encoder {
       const int code = avcodec_receive_packet(codec.get(), packet.get());
       if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return;
       ffmpeg::check_code(code, name);
-      packet->duration = 1;
-      av_packet_rescale_ts(packet.get(), codec->time_base, stream->time_base);
-      packet->stream_index = stream->index;
-      ffmpeg::check_code(av_interleaved_write_frame(format, packet.get()), name);
+      file.write(*codec, *packet);
     }
   }
 
@@ -106,11 +65,9 @@ struct VideoFile::Encoder {
   }
 
   std::string name;
-  PendingFile file;
+  GrowingMp4 file;
   int64_t height, width;
   int64_t next_frame = 0;
-  AVFormatContext* format = nullptr;
-  AVStream* stream = nullptr;
   ffmpeg::Codec codec;
   ffmpeg::Frame source, frame;  // RGB; as it is encoded
   ffmpeg::Packet packet;
@@ -136,12 +93,9 @@ void VideoFile::write(const at::Tensor& frames) {
   }
 }
 
-void VideoFile::finish() {
+void VideoFile::finish(VideoIndex index) {
   encoder_->encode(nullptr);
-  ffmpeg::check_code(av_write_trailer(encoder_->format), encoder_->name);
-  // Only closing tells of a full disk: libavformat buffers.
-  ffmpeg::check_code(avio_closep(&encoder_->format->pb), encoder_->name);
-  encoder_->file.commit();
+  encoder_->file.finish(index);
 }
 
 at::Tensor to_uint8_frames(const at::Tensor& pixels) {

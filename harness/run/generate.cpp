@@ -14,6 +14,7 @@
 #include "comm/nccl_communicator.h"
 #include "comm/rank_group.h"
 #include "comm/rendezvous.h"
+#include "harness/media/video_file.h"
 #include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/strategies.h"
@@ -146,9 +147,11 @@ void launch_run(const GenerateOptions& options, std::vector<std::string> argumen
       return launch_ranks(arguments, world_size, options.snapshots.active());
     } catch (const Error& error) {
       // A rank that was killed could not remove what it had begun.
-      for (const GenerateOptions& one : runs_of(options))
+      for (const GenerateOptions& one : runs_of(options)) {
         for (const auto& path : {one.output.video, one.output.save_latents})
           if (!path.empty()) remove_abandoned_beside(path);
+        if (!one.output.video.empty()) remove_empty_growing(one.output.video);
+      }
       const bool final = dynamic_cast<const RunStopped*>(&error) || dynamic_cast<const UsageError*>(&error);
       if (final || left == 0 || launcher_interrupted()) throw;
       fmt::print(stderr, "# {}; the run goes on from its newest snapshot ({} more restarts)\n", error.what(), left - 1);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "harness/media/video_file.h"
 #include "harness/options/timed_prompts.h"
 
 namespace dualparal {
@@ -59,7 +60,9 @@ std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const S
   return texts;
 }
 
-std::string what_is_kept(const GenerateOptions& resolved) {
+namespace {
+
+std::string kept_latents(const GenerateOptions& resolved) {
   if (!resolved.video.listed_prompts.empty())
     return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
   if (resolved.snapshots.active())
@@ -69,6 +72,15 @@ std::string what_is_kept(const GenerateOptions& resolved) {
   return fmt::format(
       "latents that were final lie in {}.partial/, nothing else is kept; a run without --snapshot cannot be continued",
       resolved.output.save_latents);
+}
+
+}  // namespace
+
+std::string what_is_kept(const GenerateOptions& resolved) {
+  std::error_code none;
+  const fs::path video = growing_path(resolved.output.video);
+  const bool begun = !resolved.output.video.empty() && fs::file_size(video, none) > 0 && !none;
+  return kept_latents(resolved) + (begun ? fmt::format("; the video's first frames are in {}", video.string()) : "");
 }
 
 }  // namespace dualparal

@@ -39,7 +39,7 @@ class VideoSink final : public LatentsSink {
  public:
   /// `load_vae` is called when the first latents are to be decoded. `quality` may be null.
   VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae>()> load_vae, QualityMeter* quality);
-  /// Without finish(): stops, and leaves no video behind.
+  /// Without finish(): stops; of the video, what has been encoded stays at growing_path().
   ~VideoSink() override;
 
   /// NotFiniteError for latents with NaN or infinity.

@@ -9,7 +9,10 @@
 #include "harness/media/ffmpeg.h"
 #include "tests/testing.h"
 
+BOOST_TEST_DONT_PRINT_LOG_VALUE(dualparal::VideoIndex)
+
 namespace dualparal {
+using testing::expect_error;
 namespace fs = std::filesystem;
 
 BOOST_AUTO_TEST_SUITE(video_file)
@@ -43,12 +46,79 @@ BOOST_AUTO_TEST_CASE(frames_come_back) {
   fs::remove_all(folder);
 }
 
-BOOST_AUTO_TEST_CASE(chapters_come_back) {
+namespace {
+
+at::Tensor moving_frames(int64_t count) {
+  const at::Tensor rows = at::arange(32).view({1, 32, 1, 1}), columns = at::arange(48).view({1, 1, 48, 1});
+  return (rows * 2 + columns + at::arange(count).view({count, 1, 1, 1}) * 3)
+      .remainder(200)
+      .expand({count, 32, 48, 3})
+      .to(at::kByte);
+}
+
+// How many frames a player finds, the last of which may be cut off.
+int64_t found_frames(const fs::path& file) {
+  AVFormatContext* opened = nullptr;
+  ffmpeg::check_code(avformat_open_input(&opened, file.c_str(), nullptr, nullptr), file);
+  const ffmpeg::Input input(opened);
+  const ffmpeg::Packet packet(av_packet_alloc());
+  int64_t count = 0;
+  for (; av_read_frame(input.get(), packet.get()) >= 0; av_packet_unref(packet.get())) ++count;
+  return count;
+}
+
+}  // namespace
+
+BOOST_DATA_TEST_CASE(it_plays_while_it_grows, testing::data::make({VideoIndex::kWhole, VideoIndex::kFragments}),
+                     index) {
+  const testing::TempFolder folder;
+  const fs::path file = folder / "v.mp4", growing = folder / "v.partial.mp4";
+  BOOST_TEST(growing_path(file) == growing);
+  const at::Tensor frames = moving_frames(120);
+  VideoFile video(file, 32, 48, 16, {{0, "begin"}, {60, "end"}}, 120);
+  video.write(frames.slice(0, 0, 60));
+  const int64_t early = read_video(growing).size(0);
+  BOOST_TEST(early >= 30);  // but for what the encoder looks ahead, and a fragment
+  video.write(frames.slice(0, 60, 100));
+  fs::copy_file(growing, folder / "killed.mp4");  // what is there of a program that is killed now
+  fs::resize_file(folder / "killed.mp4", fs::file_size(growing) - 7);
+  BOOST_TEST(found_frames(folder / "killed.mp4") >= early);
+  expect_error({"v.partial.mp4", "another run"}, [&] { VideoFile(file, 32, 48, 16); });
+  video.write(frames.slice(0, 100));
+  BOOST_TEST(!fs::exists(file));
+  video.finish(index);
+  BOOST_TEST(!fs::exists(growing));
+  const at::Tensor back = read_video(file);
+  BOOST_TEST(back.sizes() == frames.sizes());
+  BOOST_TEST((back.to(at::kFloat) - frames.to(at::kFloat)).abs().mean().item<float>() < 3);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_encoded_stays_until_another_video_grows) {
+  const testing::TempFolder folder;
+  const at::Tensor frames = moving_frames(90);
+  {
+    VideoFile abandoned(folder / "v.mp4", 32, 48, 16);
+    abandoned.write(frames);
+  }
+  const int64_t kept = read_video(folder / "v.partial.mp4").size(0);
+  BOOST_TEST(kept >= 60);
+  { const VideoFile unused(folder / "v.mp4", 32, 48, 16); }
+  BOOST_TEST(read_video(folder / "v.partial.mp4").size(0) == kept);
+  VideoFile next(folder / "v.mp4", 32, 48, 16);
+  next.write(frames.slice(0, 0, 5));
+  next.finish();
+  BOOST_TEST(folder.list() == std::vector<std::string>{"v.mp4"}, boost::test_tools::per_element());
+  BOOST_TEST(read_video(folder / "v.mp4").size(0) == 5);
+  VideoFile empty(folder / "w.mp4", 32, 48, 16);
+  expect_error({"w.mp4", "no frames"}, [&] { empty.finish(); });
+}
+
+BOOST_DATA_TEST_CASE(chapters_come_back, testing::data::make({VideoIndex::kWhole, VideoIndex::kFragments}), index) {
   const testing::TempFolder folder;
   const std::vector<Chapter> chapters{{0, "a cat: \"it\" sleeps"}, {5, "ein Hündchen"}, {11, "a bird"}};
   VideoFile video(folder / "v.mp4", 16, 16, 8, chapters, 17);
   video.write(at::zeros({17, 16, 16, 3}, at::kByte));
-  video.finish();
+  video.finish(index);
   BOOST_TEST(read_video(folder / "v.mp4").size(0) == 17);
   AVFormatContext* opened = nullptr;
   ffmpeg::check_code(avformat_open_input(&opened, (folder / "v.mp4").c_str(), nullptr, nullptr), "v.mp4");

@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiler settings shared by every target of the project.
 add_library(dualparal_options INTERFACE)
-# The two exceptions: GCC 12 sees overflows in std::string that are not there.
-target_compile_options(dualparal_options INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-stringop-overflow -Wno-restrict)
+target_compile_options(dualparal_options INTERFACE -Wall -Wextra -Wno-unused-parameter)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 sees overflows in std::string that are not there.
+  target_compile_options(dualparal_options INTERFACE -Wno-stringop-overflow -Wno-restrict)
+endif()
 if(DUALPARAL_WERROR)
   target_compile_options(dualparal_options INTERFACE -Werror)
 endif()
-if(DUALPARAL_SANITIZE)
-  target_compile_options(dualparal_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
-  target_link_options(dualparal_options INTERFACE -fsanitize=address,undefined)
+if(DUALPARAL_SANITIZE STREQUAL "address")
+  # vptr, function: these compare types with LibTorch's, which hides them.
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize=vptr)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    list(APPEND sanitizers -fno-sanitize=function)
+    # One tree serves the tests and libFuzzer (tests/fuzz).
+    target_compile_options(dualparal_options INTERFACE -fsanitize=fuzzer-no-link)
+  endif()
+elseif(DUALPARAL_SANITIZE STREQUAL "thread")
+  set(sanitizers -fsanitize=thread)
+elseif(DUALPARAL_SANITIZE)
+  message(FATAL_ERROR "DUALPARAL_SANITIZE: expected OFF, address or thread, got '${DUALPARAL_SANITIZE}'")
 endif()
-if(DUALPARAL_FUZZ)
-  set(sanitizers -fsanitize=address,undefined -fno-sanitize=vptr,function -fno-sanitize-recover=undefined)
-  target_compile_options(dualparal_options INTERFACE -fsanitize=fuzzer-no-link ${sanitizers} -fno-omit-frame-pointer -O1 -g1)
+if(DUALPARAL_SANITIZE)
+  target_compile_options(dualparal_options INTERFACE ${sanitizers} -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
   target_link_options(dualparal_options INTERFACE ${sanitizers})
 endif()
 

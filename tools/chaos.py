@@ -2,6 +2,7 @@
 """Runs of all strategies, disturbed at random: nothing may be lost, nothing may be left.
 
     python tools/chaos.py [--minutes 60] [--seed 1] [--output chaos.jsonl] [--program build/dualparal] [--only NAME...]
+                          [--timeout 8] [--patience 120]
 
 A trial starts `generate` on the embedded model with a random strategy and number of ranks, and disturbs it at a random
 moment: ranks are killed, stopped, paused, starved of processors or memory, the launcher is interrupted or killed, the disk
@@ -34,8 +35,6 @@ from rank_processes import ranks_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "DUALPARAL_CHAOS"  # in the environment of a trial's processes
-TIMEOUT = 8               # seconds that a rank waits for another
-PATIENCE = 120            # seconds until a run counts as hanging
 STRATEGIES = {"single": (1,), "ring": (2, 3), "ulysses": (2, 3), "usp": (2,), "naive_pipeline": (2, 3), "pipefusion": (2, 3),
               "video_infinity": (2, 3), "context_windows": (1, 2), "fifo": (2, 3), "dualparal": (1, 2, 3)}
 OPTIONS = {"dualparal": ([], ["--previous-context", "matched_kv"], ["--guidance-micro-batches", 2]),
@@ -52,6 +51,7 @@ class Trial:
     ranks: dict[int, int]  # process ids
     chance: random.Random
     environment: dict[str, str]
+    timeout: int  # seconds that a rank waits for another
 
     def any_rank(self) -> tuple[int, int]:
         return self.chance.choice(sorted(self.ranks.items()))
@@ -80,7 +80,7 @@ def stop_rank(trial: Trial) -> Expected:
 def pause_rank(trial: Trial) -> Expected:
     _, process = trial.any_rank()
     os.kill(process, signal.SIGSTOP)
-    time.sleep(TIMEOUT / 4)
+    time.sleep(trial.timeout / 4)
     os.kill(process, signal.SIGCONT)
     return Expected((0,))
 
@@ -153,12 +153,13 @@ def shared_memory() -> set[str]:
 
 
 class Chaos:
-    def __init__(self, program: Path, seed: int, folder: Path):
-        self.program, self.seed, self.folder = program, seed, folder
+    def __init__(self, args: argparse.Namespace, folder: Path):
+        self.program, self.seed, self.folder = args.program.resolve(), args.seed, folder
+        self.timeout, self.patience = args.timeout, args.patience
         self.references: dict[str, bytes] = {}
 
     def command(self, recipe: list[str], latents: Path, video: Path) -> list[str]:
-        return [str(self.program), "generate", *recipe, "--no-quality", "--threads", "1", "--timeout", str(TIMEOUT),
+        return [str(self.program), "generate", *recipe, "--no-quality", "--threads", "1", "--timeout", str(self.timeout),
                 "--save-latents", str(latents), "--output", str(video)]
 
     def reference(self, recipe: list[str]) -> bytes:
@@ -198,9 +199,9 @@ class Chaos:
         try:
             with open(folder / "errors", "w+") as errors:
                 launcher = subprocess.Popen(self.command(recipe, latents, video), stdout=subprocess.DEVNULL, stderr=errors,
-                                            env=environment, start_new_session=True)
+                                            env=environment, process_group=0)  # Ctrl-C is for this tool
                 count = int(recipe[-1])
-                deadline = time.time() + PATIENCE
+                deadline = time.time() + self.patience
                 while launcher.poll() is None and time.time() < deadline:
                     ranks = ranks_of(launcher.pid) if count > 1 else {0: launcher.pid}
                     if len(ranks) == count and list(out.iterdir()):
@@ -209,11 +210,11 @@ class Chaos:
                 if launcher.poll() is not None:
                     raise AssertionError("ended before it was disturbed: " + (folder / "errors").read_text()[-500:])
                 time.sleep(chance.uniform(0, 3))
-                expected = self.disturb(name, Trial(folder, launcher, ranks, chance, environment))
+                expected = self.disturb(name, Trial(folder, launcher, ranks, chance, environment, self.timeout))
                 try:
-                    code = launcher.wait(PATIENCE)
+                    code = launcher.wait(self.patience)
                 except subprocess.TimeoutExpired:
-                    raise AssertionError("hangs") from None
+                    raise AssertionError(f"still runs after {self.patience} s") from None
             line["exit_code"] = code
             self.check(expected, code, (folder / "errors").read_text(), out, wanted, mark, before)
             line["ok"] = True
@@ -275,6 +276,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("chaos.jsonl"), help="a line a trial")
     parser.add_argument("--program", type=Path, default=ROOT / "build/dualparal")
     parser.add_argument("--only", nargs="+", choices=list(DISTURBANCES), default=list(DISTURBANCES))
+    parser.add_argument("--timeout", type=int, default=8, help="seconds that a rank waits for another; more on a busy machine")
+    parser.add_argument("--patience", type=int, default=120, help="seconds until a run counts as hanging")
     args = parser.parse_args()
     names = possible(args.only)
     if not names:
@@ -282,7 +285,7 @@ def main() -> int:
     counts: collections.Counter[str] = collections.Counter()
     end = time.time() + 60 * args.minutes
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, open(args.output, "a") as lines:
-        chaos, number = Chaos(args.program.resolve(), args.seed, Path(folder)), 0
+        chaos, number = Chaos(args, Path(folder)), 0
         while time.time() < end:
             line = chaos.trial(number, names[number % len(names)])
             print(json.dumps(line), file=lines, flush=True)

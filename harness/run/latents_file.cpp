@@ -40,10 +40,7 @@ bool LatentsFile::take_folder() {
   check(lock_ >= 0, "{}: cannot open the folder: {}", folder_.string(), std::strerror(not_opened));
   // A file system without locks is no error: then it is the user who must give each run a path of its own.
   const bool taken = ::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  struct stat ours {
-  }, there{};
-  const bool same = ::fstat(lock_, &ours) == 0 && ::stat(folder_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
-                    ours.st_dev == there.st_dev;
+  const bool same = holds_folder();
   if (same && !taken) return true;
   ::close(std::exchange(lock_, -1));
   check(!(same && taken), "{}: another run is writing its latents there; give each run a --save-latents of its own",
@@ -51,14 +48,38 @@ bool LatentsFile::take_folder() {
   return false;
 }
 
+bool LatentsFile::holds_folder() const {
+  struct stat ours {
+  }, there{};
+  return ::fstat(lock_, &ours) == 0 && ::stat(folder_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+         ours.st_dev == there.st_dev;
+}
+
+void LatentsFile::check_folder() const {
+  check(holds_folder(),
+        "{}: this folder was removed or replaced while the run kept its finished latents in it; run it again",
+        folder_.string());
+}
+
+void LatentsFile::remove_earlier_pieces() const {
+  std::error_code error;
+  fs::directory_iterator old(folder_, error);
+  for (; !error && old != fs::directory_iterator(); old.increment(error)) {
+    fs::remove_all(old->path(), error);
+    if (error) break;
+  }
+  check(!error, "{}: cannot remove the latents of an earlier run: {}", folder_.string(), error.message());
+}
+
 void LatentsFile::push(const at::Tensor& latents) {
-  if (pieces_.empty())
-    for (const auto& old : fs::directory_iterator(folder_)) fs::remove_all(old.path());
+  check_folder();
+  if (pieces_.empty()) remove_earlier_pieces();
   pieces_.push_back(folder_ / fmt::format("{:05}.safetensors", pieces_.size()));
   write_safetensors(pieces_.back(), {{"latents", latents}});
 }
 
 void LatentsFile::finish() {
+  check_folder();
   std::vector<at::Tensor> latents;
   for (const auto& piece : pieces_)
     latents.push_back(read_tensor(piece.string(), "latents", {1, -1, -1, -1, -1}).clone());

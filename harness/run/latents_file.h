@@ -19,13 +19,17 @@ class LatentsFile {
   LatentsFile(const LatentsFile&) = delete;
   LatentsFile& operator=(const LatentsFile&) = delete;
 
-  /// The next frames. The first piece replaces those that an earlier run has left.
+  /// The next frames. The first piece replaces those that an earlier run has left. Error if the folder is gone.
   void push(const at::Tensor& latents);
   /// Joins the pieces to the file, and removes them.
   void finish();
 
  private:
   bool take_folder();
+  /// Whether the folder that was taken is still the one of that path.
+  bool holds_folder() const;
+  void check_folder() const;
+  void remove_earlier_pieces() const;
 
   std::filesystem::path path_, folder_;
   int lock_ = -1;  // the folder, open and locked

@@ -6,7 +6,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
-#include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace {
@@ -175,7 +175,7 @@ UnigramModel convert(const Json& tokenizer) {
 UnigramModel read_unigram_model(const std::filesystem::path& tokenizer_json) {
   const std::string file = tokenizer_json.string(), text = read_file(tokenizer_json);
   try {
-    return convert(Json::parse(text));
+    return convert(parse_json(text));
   } catch (const Json::exception& error) {
     fail("{}: not a tokenizer of the tokenizers library: {}", file, error.what());
   } catch (const Error& error) {

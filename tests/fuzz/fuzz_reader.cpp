@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer's way into one of the readers, which DUALPARAL_FUZZ_READER names (tools/fuzz.py). Built by clang with
-// -DDUALPARAL_FUZZ=ON alone.
+// libFuzzer's way into one of the readers, which DUALPARAL_FUZZ_READER names (tools/fuzz.py).
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,6 +11,9 @@ namespace fs = std::filesystem;
 using namespace dualparal::testing;
 
 namespace {
+
+// libFuzzer closes the program's own output (-close_fd_mask): warnings of a million readings are of no use.
+const int errors = dup(STDERR_FILENO);
 
 const Reader& chosen_reader() {
   const char* name = std::getenv("DUALPARAL_FUZZ_READER");
@@ -23,7 +27,7 @@ const Reader& chosen_reader() {
 
 // In memory, with what the reader expects beside its file.
 fs::path make_folder(const Reader& reader) {
-  std::string name = "/dev/shm/dualparal-fuzz-XXXXXX";
+  std::string name = "/dev/shm/fuzz-XXXXXX";
   if (!mkdtemp(name.data())) std::exit(2);
   if (const char* beside = std::getenv("DUALPARAL_FUZZ_BESIDE"))
     fs::copy(beside, name, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
@@ -40,6 +44,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   static const fs::path folder = make_folder(reader);
   const std::string fault = fault_of(reader, folder, {reinterpret_cast<const char*>(bytes), size});
   if (fault.empty()) return 0;
-  std::fprintf(stderr, "%s: %s\n", reader.name.c_str(), fault.c_str());
+  dprintf(errors, "%s: %s\n", reader.name.c_str(), fault.c_str());
   std::abort();
 }

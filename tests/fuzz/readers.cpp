@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "harness/record/results.h"
 #include "harness/simulator/cluster.h"
+#include "harness/snapshots/snapshot_file.h"
 #include "harness/trace/rank_trace.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/sampling/scheduler_config.h"
@@ -20,6 +21,12 @@ namespace fs = std::filesystem;
 void read_safetensors(const fs::path& folder) {
   const auto file = SafetensorsFile::open(folder / "x.safetensors");
   for (const auto& [name, entry] : file->entries()) file->tensor(name);
+}
+
+// First without its checksum, which hardly any damage passes.
+void read_snapshot(const fs::path& folder) {
+  read_snapshot_file(folder / "rank-0.safetensors", false);
+  read_snapshot_file(folder / "rank-0.safetensors", true);
 }
 
 // A damaged configuration is refused by one reader as well as by another: all that it may belong to.
@@ -54,6 +61,7 @@ const std::vector<Reader>& readers() {
       {"sentencepiece", "spiece.model", read_tokenizer},
       {"tokenizer_json", "tokenizer.json", read_tokenizer},
       {"results", "results.jsonl", [](const fs::path& folder) { read_results(folder / "results.jsonl"); }},
+      {"snapshot", "rank-0.safetensors", read_snapshot},
       {"trace", "traces/rank_00000.jsonl", [](const fs::path& folder) { read_traces(folder / "traces"); }},
       {"trace_run", "traces/run.json", [](const fs::path& folder) { read_traces(folder / "traces"); }},
   };

@@ -54,6 +54,19 @@ BOOST_AUTO_TEST_CASE(a_folder_without_pieces_goes_when_a_process_is_ended) {
   BOOST_TEST(folder.list() == std::vector<std::string>{"b.partial"}, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(a_folder_that_goes_while_a_run_writes_is_named) {
+  const TempFolder folder;
+  const std::string partial = (folder / "l.safetensors.partial").string();
+  for (const int pieces : {0, 1}) {
+    LatentsFile file(folder / "l.safetensors");
+    for (int i = 0; i < pieces; ++i) file.push(piece(2, 1));
+    fs::remove_all(partial);
+    expect_error({partial, "was removed or replaced"}, [&] { file.push(piece(2, 2)); });
+    fs::create_directories(partial);  // another one, without the pieces
+    expect_error({partial, "was removed or replaced"}, [&] { file.finish(); });
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

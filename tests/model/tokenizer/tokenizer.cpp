@@ -128,6 +128,9 @@ BOOST_AUTO_TEST_CASE(a_tokenizer_json_is_not_guessed_at) {
   refuse("/pre_tokenizer/pretokenizers/1/prepend_scheme", "never", {"Metaspace", "never"});
   refuse("/post_processor", nullptr, {"post_processor", "end token"});
   refuse("/added_tokens/0/single_word", true, {"added token", "single words"});
+  nlohmann::json deep;
+  for (int i = 0; i < 200; ++i) deep = nlohmann::json::array({deep});
+  refuse("/post_processor", deep, {"nest deeper"});
   write_file(file, "{");
   expect_error({file.string(), "tokenizers library"}, [&] { Tokenizer tokenizer(folder.path()); });
 }

@@ -2,6 +2,7 @@
 #include "harness/plan/evaluate.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/errors.h"
 #include "base/parse_json.h"
@@ -15,20 +16,22 @@ namespace dualparal {
 namespace {
 
 // A rank does one thing at a time: the sum of all is the least that it can take, whatever it waits for.
-double busiest_rank_s(const std::vector<RankTrace>& traces, const Cluster& cluster, const std::string& dtype) {
-  double most = 0;
-  for (const RankTrace& trace : traces) {
-    double seconds = 0;
-    for (size_t i = 0; i < trace.events.size(); ++i) {
-      const Event& event = trace.events[i];
-      const auto many = static_cast<double>(trace.times(i));
-      if (event.kind == Event::Kind::kCompute) seconds += many * cluster.compute_seconds(event.work, dtype);
-      if (event.kind == Event::Kind::kSend || event.kind == Event::Kind::kReceive)
-        seconds += many * cluster.message_busy_s(static_cast<double>(event.bytes));
-    }
-    most = std::max(most, seconds);
+double busy_s(const RankTrace& trace, const Cluster& cluster, const std::string& dtype) {
+  double seconds = 0;
+  for (size_t i = 0; i < trace.events.size(); ++i) {
+    const Event& event = trace.events[i];
+    const auto many = static_cast<double>(trace.times(i));
+    if (event.kind == Event::Kind::kCompute) seconds += many * cluster.compute_seconds(event.work, dtype);
+    if (event.kind == Event::Kind::kSend || event.kind == Event::Kind::kReceive)
+      seconds += many * cluster.message_busy_s(static_cast<double>(event.bytes));
   }
-  return most;
+  return seconds;
+}
+
+double latency_s(const std::vector<RankTrace>& replayed) {
+  double latency = 0;
+  for (const RankTrace& trace : replayed) latency = std::max(latency, trace.latency_s());
+  return latency;
 }
 
 int64_t most_memory(const std::vector<RankTrace>& traces) {
@@ -41,7 +44,8 @@ Verdict evaluate_possible(const PlanTask& task, const GenerateOptions& options, 
   const Cluster& cluster = task.cluster;
   TraceSet set = trace_run(options, model);
   Verdict verdict{.memory_bytes = most_memory(set.ranks)};
-  verdict.seconds = busiest_rank_s(set.ranks, cluster, options.model.dtype);
+  const auto seconds = [&](const Event& event) { return cluster.compute_seconds(event.work, options.model.dtype); };
+  verdict.seconds = latency_s(replay_uncontended(set.ranks, cluster, seconds));
   if (std::string failure = memory_failure(set.ranks, cluster); !failure.empty()) {
     verdict.kind = Verdict::Kind::kTooLarge;
     verdict.reason = std::move(failure);
@@ -52,7 +56,6 @@ Verdict evaluate_possible(const PlanTask& task, const GenerateOptions& options, 
     return verdict;
   }
   verdict.kind = Verdict::Kind::kSimulated;
-  const auto seconds = [&](const Event& event) { return cluster.compute_seconds(event.work, options.model.dtype); };
   verdict.line = simulated_line(set, replay(set.ranks, cluster, seconds), cluster, "model");
   verdict.seconds = *verdict.line.latency_s;
   return verdict;
@@ -89,17 +92,36 @@ GenerateOptions candidate_options(const PlanTask& task, const Candidate& candida
   return options;
 }
 
-Verdict evaluate(const PlanTask& task, const Candidate& candidate, double to_beat) {
+namespace {
+
+using Judge = std::function<Verdict(const GenerateOptions&, const WanModel&)>;
+
+Verdict if_possible(const PlanTask& task, const Candidate& candidate, const Judge& judge) {
   GenerateOptions options = candidate_options(task, candidate);
   try {
     const WanModel model = resolve_generate_options(options);
     check_possible(options, model, candidate.ranks);
-    return evaluate_possible(task, options, model, to_beat);
+    return judge(options, model);
   } catch (const UsageError& error) {
     return {.kind = Verdict::Kind::kImpossible, .reason = error.what()};
   } catch (const Error& error) {
     return {.kind = Verdict::Kind::kImpossible, .reason = error.what()};
   }
+}
+
+}  // namespace
+
+Verdict bound(const PlanTask& task, const Candidate& candidate) {
+  return if_possible(task, candidate, [&](const GenerateOptions& options, const WanModel& model) -> Verdict {
+    return {.kind = Verdict::Kind::kSlower,
+            .seconds = busy_s(trace_rank(options, model, 0), task.cluster, options.model.dtype)};
+  });
+}
+
+Verdict evaluate(const PlanTask& task, const Candidate& candidate, double to_beat) {
+  return if_possible(task, candidate, [&](const GenerateOptions& options, const WanModel& model) {
+    return evaluate_possible(task, options, model, to_beat);
+  });
 }
 
 }  // namespace dualparal

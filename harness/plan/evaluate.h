@@ -18,7 +18,7 @@ struct PlanTask {
 struct Verdict {
   enum class Kind {
     kSimulated,   ///< `line` has the figures
-    kSlower,      ///< its busiest rank alone takes `seconds`, longer than what was to be beaten
+    kSlower,      ///< takes `seconds` at least, longer than what was to be beaten
     kTooLarge,    ///< does not fit into memory: `reason`
     kImpossible,  ///< cannot run like this: `reason`
   };
@@ -34,6 +34,9 @@ struct Verdict {
 
 /// The task's run with this candidate's strategy, traced with short traces.
 GenerateOptions candidate_options(const PlanTask& task, const Candidate& candidate);
+
+/// What the first rank computes, however short it waits: no run of it is faster. kSlower, or kImpossible.
+Verdict bound(const PlanTask& task, const Candidate& candidate);
 
 /// In this process: what it takes of memory for counting shapes stays. to_beat: seconds that a simulation must be able
 /// to be faster than.

@@ -29,7 +29,7 @@ std::string heading_text(const PlanHeading& h, const std::vector<Judged>& judged
                                  *video.frames, *video.width, *video.height, *h.options.sampling.steps,
                                  h.options.model.dtype, h.devices, h.cluster.name);
   text += fmt::format(
-      "{} candidates: {} simulated; {} would compute longer than a faster one takes; {} need more memory; {} cannot "
+      "{} candidates: {} simulated; {} cannot be as fast as one of them; {} need more memory; {} cannot "
       "run\n",
       judged.size(), count(judged, Kind::kSimulated), count(judged, Kind::kSlower), count(judged, Kind::kTooLarge),
       count(judged, Kind::kImpossible));
@@ -76,7 +76,7 @@ std::string why(const std::vector<const Judged*>& own, double fastest) {
       text += fmt::format("; others of it need more memory, at least {:.1f} GiB", gib(large->verdict.memory_bytes));
     return text;
   }
-  if (slower) return fmt::format("its busiest rank alone takes {:.2f} s or more", slower->verdict.seconds);
+  if (slower) return fmt::format("at least {:.2f} s, by what a rank computes and waits for", slower->verdict.seconds);
   if (large) return "needs more memory: " + large->verdict.reason;
   return "cannot run: " + own.front()->verdict.reason;
 }

@@ -1,100 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/plan/search.h"
 
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
-#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
 
-#include "base/errors.h"
+#include "base/parse_json.h"
+#include "harness/plan/processes.h"
 
 namespace dualparal {
 namespace {
 
-// A child's verdict, in a file of the memory.
-struct Child {
-  size_t candidate = 0;
-  int file = -1;
-};
+using Kind = Verdict::Kind;
 
-[[noreturn]] void judge(const PlanTask& task, const Candidate& candidate, double to_beat, int file) {
-  int code = 1;
-  try {
-    const std::string text = evaluate(task, candidate, to_beat).to_text();
-    size_t done = 0;
-    for (ssize_t count = 0; done < text.size() && count >= 0; done += static_cast<size_t>(std::max<ssize_t>(count, 0)))
-      count = write(file, text.data() + done, text.size() - done);
-    code = done == text.size() ? 0 : 1;
-  } catch (const std::exception& error) {
-    std::fputs(fmt::format("error: {}\n", error.what()).c_str(), stderr);
-  }
-  _exit(code);
-}
-
-std::string content(int file) {
-  std::string text(static_cast<size_t>(std::max<off_t>(lseek(file, 0, SEEK_END), 0)), '\0');
-  const ssize_t count = pread(file, text.data(), text.size(), 0);
-  text.resize(static_cast<size_t>(std::max<ssize_t>(count, 0)));
-  return text;
-}
+constexpr size_t kBatch = 8;  // candidates of which a process looks at one rank
 
 class Search {
  public:
-  Search(const PlanTask& task, const std::vector<Candidate>& all) : task_(task) {
+  Search(const PlanTask& task, const std::vector<Candidate>& all, int64_t jobs) : task_(task), jobs_(jobs) {
     for (const Candidate& one : all) judged_.push_back({one, {}});
   }
 
-  std::vector<Judged> run(int64_t jobs, const std::function<void(int64_t)>& progress) {
-    size_t next = 0;
-    int64_t done = 0;
-    while (next < judged_.size() || !children_.empty()) {
-      while (next < judged_.size() && static_cast<int64_t>(children_.size()) < jobs) start(next++);
-      take_one();
-      progress(++done);
-    }
+  std::vector<Judged> run(const std::function<void(int64_t)>& progress) {
+    bound_all(progress);
+    simulate_best(progress);
     return std::move(judged_);
   }
 
  private:
-  void start(size_t candidate) {
-    Child child{candidate, memfd_create("verdict", MFD_CLOEXEC)};
-    check(child.file >= 0, "plan: no file for a verdict: {}", std::strerror(errno));
-    const Candidate& one = judged_[candidate].candidate;
-    std::fflush(nullptr);  // or what is buffered would be the child's, too
-    const pid_t pid = fork();
-    check(pid >= 0, "plan: {}", std::strerror(errno));
-    if (pid == 0) judge(task_, one, one.exact ? exact_ : any_, child.file);
-    children_[pid] = child;
+  // What each can reach at best.
+  void bound_all(const std::function<void(int64_t)>& progress) {
+    size_t batch = 0;
+    const auto end_of = [&](size_t begin) { return std::min(begin + kBatch, judged_.size()); };
+    const auto look = [&](size_t begin) {
+      auto texts = nlohmann::json::array();
+      for (size_t i = begin; i < end_of(begin); ++i) texts.push_back(bound(task_, judged_[i].candidate).to_text());
+      return texts.dump();
+    };
+    const auto take = [&](size_t begin, const std::string& text) {
+      const auto texts = parse_json(text);
+      for (size_t i = begin; i < end_of(begin); ++i) {
+        judged_[i].verdict = Verdict::from_text(texts.at(i - begin).get<std::string>());
+        if (judged_[i].verdict.kind == Kind::kImpossible) progress(++done_);
+      }
+    };
+    const auto next = [&]() -> std::optional<size_t> {
+      if (batch >= judged_.size()) return std::nullopt;
+      return std::exchange(batch, batch + kBatch);
+    };
+    in_processes(jobs_, {next, look, take, [&](size_t i) { return judged_[i].candidate.flags() + " and the next"; }});
   }
 
-  void take_one() {
-    int status = 0;
-    pid_t pid = 0;
-    do pid = waitpid(-1, &status, 0);
-    while (pid < 0 && errno == EINTR);
-    const Child child = children_.at(pid);
-    children_.erase(pid);
-    const std::string text = content(child.file);
-    close(child.file);
-    Judged& judged = judged_[child.candidate];
-    check(
-        WIFEXITED(status) && WEXITSTATUS(status) == 0, "plan: {}: its process ended without a verdict ({})",
-        judged.candidate.flags(),
-        WIFSIGNALED(status) ? fmt::format("signal {}", WTERMSIG(status)) : fmt::format("exit {}", WEXITSTATUS(status)));
-    judged.verdict = Verdict::from_text(text);
-    if (judged.verdict.kind != Verdict::Kind::kSimulated) return;
-    any_ = std::min(any_, judged.verdict.seconds);
-    if (judged.candidate.exact) exact_ = std::min(exact_, judged.verdict.seconds);
+  // In the order of what they can reach, as long as that beats what others do.
+  void simulate_best(const std::function<void(int64_t)>& progress) {
+    std::vector<size_t> order(judged_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::erase_if(order, [&](size_t i) { return judged_[i].verdict.kind == Kind::kImpossible; });
+    std::ranges::stable_sort(order, {}, [&](size_t i) { return judged_[i].verdict.seconds; });
+    size_t place = 0;
+    const auto next = [&]() -> std::optional<size_t> {
+      for (; place < order.size(); progress(++done_), ++place)
+        if (judged_[order[place]].verdict.seconds < to_beat(order[place])) return order[place++];
+      return std::nullopt;
+    };
+    const auto look = [&](size_t i) { return evaluate(task_, judged_[i].candidate, to_beat(i)).to_text(); };
+    const auto take = [&](size_t i, const std::string& text) {
+      Judged& one = judged_[i];
+      one.verdict = Verdict::from_text(text);
+      progress(++done_);
+      if (one.verdict.kind != Kind::kSimulated) return;
+      any_ = std::min(any_, one.verdict.seconds);
+      if (one.candidate.exact) exact_ = std::min(exact_, one.verdict.seconds);
+    };
+    in_processes(jobs_, {next, look, take, [&](size_t i) { return judged_[i].candidate.flags(); }});
   }
+
+  double to_beat(size_t i) const { return judged_[i].candidate.exact ? exact_ : any_; }
 
   const PlanTask& task_;
+  int64_t jobs_;
   std::vector<Judged> judged_;
-  std::map<pid_t, Child> children_;
+  int64_t done_ = 0;
   double any_ = std::numeric_limits<double>::infinity(), exact_ = any_;
 };
 
@@ -102,7 +90,7 @@ class Search {
 
 std::vector<Judged> search(const PlanTask& task, const std::vector<Candidate>& all, int64_t jobs,
                            const std::function<void(int64_t)>& progress) {
-  return Search(task, all).run(jobs, progress);
+  return Search(task, all, jobs).run(progress);
 }
 
 }  // namespace dualparal

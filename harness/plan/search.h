@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All candidates, some at a time, each in a process of its own.
+// All candidates: what each can reach at best, and those that may be the fastest simulated.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,9 @@ struct Judged {
   Verdict verdict;
 };
 
-/// In the candidates' order. Exact ones need to beat the fastest exact one so far, the others the fastest of all.
-/// progress: called with the number that are done. Error where a process ended without a verdict.
+/// In the candidates' order; `jobs` processes at a time. Exact ones need to beat the fastest exact one so far, the
+/// others the fastest of all. progress: called with the number that are done. Error where a process ended without a
+/// verdict.
 std::vector<Judged> search(const PlanTask& task, const std::vector<Candidate>& all, int64_t jobs,
                            const std::function<void(int64_t done)>& progress);
 

@@ -89,6 +89,7 @@ struct Ranks {
   Strategy& strategy;
   const StrategyPlan& plan;
   Placement placement;
+  Range chosen;       // of all: those that are run
   double load_s = 0;  // of the rank that took longest
 
   bool shapes_only() const { return options.run.mode == Mode::kTrace; }
@@ -99,7 +100,7 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
   const int64_t world_size = options.run.world_size;
   const at::Device device = ranks.placement.device;
   std::vector<RankTrace> traces;
-  for (int64_t rank = 0; rank < world_size; ++rank) {
+  for (int64_t rank = ranks.chosen.begin; rank < ranks.chosen.end; ++rank) {
     Recorder recorder(device);
     const auto comm = emulated_communicator(rank, world_size);
     const auto title = fmt::format("{} {}, rank {} of {}", ranks.shapes_only() ? "trace" : "emulate",
@@ -152,40 +153,55 @@ std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
   });
 }
 
-TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
+// A run of which some ranks are made.
+struct Emulation {
+  Request request;
+  Placement placement;
+  Workload work;
+  StrategyPlan plan;
+  std::vector<RankTrace> traces = {};
+  double load_s = 0;
+};
+
+Emulation emulated(const GenerateOptions& options, const WanModel& model, const Range& ranks_chosen) {
   const c10::InferenceMode inference;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
   if (options.model.threads > 0) at::set_num_threads(static_cast<int>(options.model.threads));
-  const Stopwatch total;
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
-  const Placement placement{device, parse_dtype(options.model.dtype)};
   Request request = make_request(options, model);
   set_prompt(request, options, model, device);
   if (shapes_only)
     set_shapes(request, options, model, device);
   else
     set_images(request, options, model, device);
+  const Workload work = workload_of(options, request, model, options.run.world_size);
+  Emulation out{std::move(request), {device, parse_dtype(options.model.dtype)}, work, strategy->plan(work)};
+  Ranks ranks{options, model, *strategy, out.plan, out.placement, ranks_chosen};
+  out.traces = traces_of(ranks, out.request);
+  out.load_s = ranks.load_s;
+  return out;
+}
 
+TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
+  const Stopwatch total;
+  const bool shapes_only = options.run.mode == Mode::kTrace;
   const int64_t world_size = options.run.world_size;
-  const Workload work = workload_of(options, request, model, world_size);
-  const StrategyPlan plan = strategy->plan(work);
-  Ranks ranks{options, model, *strategy, plan, placement};
-  std::vector<RankTrace> traces = traces_of(ranks, request);
-
-  ResultLine line = result_header(options, model.name(), request.latent_frames, world_size);
-  set_rank_fields(line, traces);
-  if (!shapes_only) line.load_s = ranks.load_s;
+  Emulation made = emulated(options, model, {0, world_size});
+  const at::Device device = made.placement.device;
+  ResultLine line = result_header(options, model.name(), made.request.latent_frames, world_size);
+  set_rank_fields(line, made.traces);
+  if (!shapes_only) line.load_s = made.load_s;
   line.total_s = total.seconds();
-  set_formula_fields(line, plan, work);
+  set_formula_fields(line, made.plan, made.work);
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
   line.provenance["attention"] =
-      attention_kernel(device, placement.dtype, model.transformer_config().attention_head_dim);
+      attention_kernel(device, made.placement.dtype, model.transformer_config().attention_head_dim);
   line.provenance["gpu_state"] = device.is_cuda() ? gpu_state(pci_address(device)) : nullptr;
-  return {std::move(line), std::move(traces)};
+  return {std::move(line), std::move(made.traces)};
 }
 
 }  // namespace
@@ -201,6 +217,12 @@ TraceSet trace_run(const GenerateOptions& options, const WanModel& model) {
   check(options.run.mode == Mode::kTrace, "traces of shapes come from --mode trace, not {}",
         mode_name(options.run.mode));
   return emulated_set(options, model);
+}
+
+RankTrace trace_rank(const GenerateOptions& options, const WanModel& model, int64_t rank) {
+  check(options.run.mode == Mode::kTrace, "traces of shapes come from --mode trace, not {}",
+        mode_name(options.run.mode));
+  return std::move(emulated(options, model, {rank, rank + 1}).traces.front());
 }
 
 }  // namespace dualparal

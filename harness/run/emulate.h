@@ -17,4 +17,7 @@ ResultLine emulate(const GenerateOptions& options, const WanModel& model);
 /// The same for `--mode trace`, with the ranks' traces and without files.
 TraceSet trace_run(const GenerateOptions& options, const WanModel& model);
 
+/// Of one rank alone.
+RankTrace trace_rank(const GenerateOptions& options, const WanModel& model, int64_t rank);
+
 }  // namespace dualparal

@@ -15,7 +15,9 @@ namespace {
 // first and uses less of it at last; what is kept from step to step is not there yet.
 constexpr int64_t kFirstSteps = 3, kLastSteps = 3;
 constexpr int64_t kFifoFrames = 8;  // latent frames that leave the queue of one frame a level
-constexpr int64_t kMoreBlocks = 8;  // than steps: enough for three alike iterations, and what comes before and behind
+// Blocks more than steps, or steps more than blocks: enough for three alike iterations, and what comes before and
+// behind.
+constexpr int64_t kMoreBlocks = 8, kMoreSteps = 12;
 
 int64_t number_of(const OptionValues& options, const std::string& name) {
   const auto found = options.find(name);
@@ -70,7 +72,8 @@ Traces of_iterations(const WholeRun& run, const TraceRanks& trace) {
   return traces;
 }
 
-// A queue of blocks: entries that are alike are traced once, and iterations of the full queue written once.
+// A queue of blocks: entries that are alike are traced once, and iterations that are alike written once: those in which
+// the queue is full, or, of fewer blocks than steps, those in which all of the video is in it.
 Traces of_queue(const WholeRun& run, const TraceRanks& trace) {
   const int64_t block = number_of(run.options, "block-frames"), context = number_of(run.options, "context-frames");
   const int64_t halves = run.guided && run.options.at("guidance-parallel") == "on" ? 2 : 1;
@@ -78,12 +81,21 @@ Traces of_queue(const WholeRun& run, const TraceRanks& trace) {
   const int64_t messages = 2 * ranks_of_stage;  // PipelineStage::kDouble
   const int64_t stages = run.ranks / ranks_of_stage;
   const auto blocks = static_cast<int64_t>(make_blocks(run.size.latent_frames, block, context).size());
-  const int64_t more = std::max<int64_t>(0, blocks - run.size.steps - kMoreBlocks);
-  const RunSize written{run.size.steps, run.size.latent_frames - more * block};
+  const int64_t more_blocks = std::max<int64_t>(0, blocks - run.size.steps - kMoreBlocks);
+  // The first iterations' messages are waited for later than others': ends_of() of queue_expansion.cpp.
+  const int64_t least_steps = blocks + messages + kMoreSteps;
+  const int64_t more_steps = run.experts > 1 ? 0 : std::max<int64_t>(0, run.size.steps - least_steps);
+  const int64_t more = more_blocks + more_steps;  // one of them is none
+  const RunSize written{run.size.steps - more_steps, run.size.latent_frames - more_blocks * block};
   auto traces = run.experts > 1 ? std::nullopt : expand_queue(written, {block, context, messages, stages}, trace);
   if (!traces) {
     if (more == 0) return std::nullopt;
     traces = trace(written);
+  }
+  if (more_steps > 0) {
+    if (!repeat_all(*traces, SectionMark::kStep, blocks + messages + 4, 1, more)) return std::nullopt;
+    extend_peaks(*traces, more, [&] { return trace({written.steps + 1, written.latent_frames}); });
+    return traces;
   }
   // The first block, which is longer, leaves the queue when it is full, and is handed out two iterations later at most.
   if (!repeat_all(*traces, SectionMark::kBlock, run.size.steps + 2, 1, more)) return std::nullopt;

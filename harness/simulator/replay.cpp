@@ -13,6 +13,7 @@
 
 #include "base/errors.h"
 #include "harness/simulator/engine.h"
+#include "harness/simulator/uncontended.h"
 #include "harness/trace/repeated_section.h"
 
 namespace dualparal {
@@ -183,13 +184,15 @@ bool set_period(std::vector<RankTrace>& traces) {
   return true;
 }
 
-std::vector<RankTrace> replay_written_out(const std::vector<RankTrace>& traces, const Cluster& cluster,
-                                          const ComputeSeconds& compute_seconds) {
-  const auto steps = steps_of(traces, cluster, compute_seconds);
+using Engine = std::vector<SimulatedRank> (*)(const std::vector<std::vector<SimulatedStep>>& ranks,
+                                              const Cluster& cluster);
+
+std::vector<RankTrace> replay_written_out(std::vector<RankTrace> out, const Cluster& cluster,
+                                          const ComputeSeconds& compute_seconds, Engine engine) {
+  const auto steps = steps_of(out, cluster, compute_seconds);
   check_messages(steps);
-  const auto ranks = simulate(steps, cluster);
-  check_finished(traces, ranks);
-  std::vector<RankTrace> out = traces;
+  const auto ranks = engine(steps, cluster);
+  check_finished(out, ranks);
   for (size_t rank = 0; rank < out.size(); ++rank) {
     RankTrace& trace = out[rank];
     const auto& times = ranks[rank].times;
@@ -204,21 +207,31 @@ std::vector<RankTrace> replay_written_out(const std::vector<RankTrace>& traces, 
   return out;
 }
 
-}  // namespace
-
-std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
-                              const ComputeSeconds& compute_seconds) {
+std::vector<RankTrace> replay_with(Engine engine, const std::vector<RankTrace>& traces, const Cluster& cluster,
+                                   const ComputeSeconds& compute_seconds) {
   const int64_t times = times_repeated(traces);
   // Enough in front that the ranks come into step, and one behind, so that what comes then does not count.
   for (int64_t before = 3; before + 2 < times; before *= 2) {
     std::vector<RankTrace> shorter;
     for (const RankTrace& trace : traces) shorter.push_back(written_out(trace, before, 1));
-    auto out = replay_written_out(shorter, cluster, compute_seconds);
+    auto out = replay_written_out(std::move(shorter), cluster, compute_seconds, engine);
     if (set_period(out)) return out;
   }
   std::vector<RankTrace> whole;
   for (const RankTrace& trace : traces) whole.push_back(expanded(trace));
-  return replay_written_out(whole, cluster, compute_seconds);
+  return replay_written_out(std::move(whole), cluster, compute_seconds, engine);
+}
+
+}  // namespace
+
+std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                              const ComputeSeconds& compute_seconds) {
+  return replay_with(simulate, traces, cluster, compute_seconds);
+}
+
+std::vector<RankTrace> replay_uncontended(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                                          const ComputeSeconds& compute_seconds) {
+  return replay_with(run_uncontended, traces, cluster, compute_seconds);
 }
 
 }  // namespace dualparal

@@ -21,4 +21,9 @@ using ComputeSeconds = std::function<double(const Event&)>;
 std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
                               const ComputeSeconds& compute_seconds);
 
+/// The same without SimGrid, as if no transfer slowed another: nothing is later than replay() has it, and it takes a
+/// small part of its time. For ranks that have a device each.
+std::vector<RankTrace> replay_uncontended(const std::vector<RankTrace>& traces, const Cluster& cluster,
+                                          const ComputeSeconds& compute_seconds);
+
 }  // namespace dualparal

@@ -26,22 +26,36 @@ def small():
     return plan("--frames", 97, "--steps", 8, "--cluster", CORES, "--rows", 1000)
 
 
+def simulated(flags, folder):
+    """The line of `simulate` of a run with these flags."""
+    flags = ["--world-size" if flag == "--nproc" else flag for flag in flags]
+    done = run("generate", "--mode", "trace", "--frames", 97, "--steps", 8, "--prompt", "any", *flags, "--quiet",
+               "--traces", folder / "traces")
+    assert done.returncode == 0, done.stderr
+    result = folder / "line.jsonl"
+    result.unlink(missing_ok=True)
+    done = run("simulate", folder / "traces", "--cluster", CORES, "--quiet", "--result", result)
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
 def test_the_ranking_is_what_simulations_say(small, tmp_path):
     rows, text = small
     assert [row["latency_s"] for row in rows] == sorted(row["latency_s"] for row in rows)
     for row in (rows[0], next(row for row in rows if row["exact"]), rows[-1]):
-        flags = ["--world-size" if flag == "--nproc" else flag for flag in row["flags"]]
-        done = run("generate", "--mode", "trace", "--frames", 97, "--steps", 8, "--prompt", "any", *flags, "--quiet",
-                   "--traces", tmp_path / "traces")
-        assert done.returncode == 0, done.stderr
-        result = tmp_path / "line.jsonl"
-        result.unlink(missing_ok=True)
-        done = run("simulate", tmp_path / "traces", "--cluster", CORES, "--quiet", "--result", result)
-        assert done.returncode == 0, done.stderr
-        line = json.loads(result.read_text())
+        line = simulated(row["flags"], tmp_path)
         assert row["latency_s"] == pytest.approx(line["latency_s"], abs=0.006)
         assert row["memory_gib"] == pytest.approx(line["peak_memory_bytes"] / 2**30, abs=0.006)
     assert "dualparal generate" in text and " ".join(rows[0]["flags"]) in text
+
+
+def test_what_is_left_out_is_slower(small, tmp_path):
+    rows, text = small
+    bounds = re.findall(r"^  (\S+) +at least ([\d.]+) s", text, re.M)
+    assert len(bounds) > 2, text
+    for strategy, bound in bounds:
+        latency = simulated(["--strategy", strategy, "--nproc", 1 if strategy == "single" else 2], tmp_path)["latency_s"]
+        assert latency >= float(bound) - 0.006 and latency > rows[0]["latency_s"], strategy
 
 
 def test_the_paper_and_every_strategy_have_a_word(small):

@@ -57,8 +57,13 @@ std::vector<Case> cases() {
                      .most_traced = 1100});
   all.push_back({.strategy = "dualparal", .options = blocks({}), .ranks = 1, .steps = 16, .frames = 139});
   // More steps than blocks; as many; few steps.
-  all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 40, .frames = 50, .sections = false});
-  all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 50, .frames = 13, .sections = false});
+  all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 40, .frames = 50});
+  all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 50, .frames = 13});
+  all.push_back({.strategy = "dualparal",
+                 .options = blocks({{"sequence-degree", "2"}, {"previous-context", "matched_kv"}}),
+                 .ranks = 4,
+                 .steps = 50,
+                 .frames = 21});
   all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 20, .frames = 82, .sections = false});
   all.push_back({.strategy = "dualparal", .options = blocks({}), .steps = 5, .frames = 139});
   all.push_back({.strategy = "dualparal", .options = blocks({{"feature-cache", "off"}}), .steps = 16, .frames = 139});

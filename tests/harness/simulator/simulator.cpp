@@ -81,6 +81,43 @@ BOOST_AUTO_TEST_CASE(what_shares_a_link_shares_its_bandwidth) {
   BOOST_TEST(replay(traces, cluster, given)[3].end_s == 1 + 4, tt::tolerance(1e-6));
 }
 
+// A message alone takes as long; where they share links, nothing is later.
+BOOST_AUTO_TEST_CASE(without_contention_nothing_is_later) {
+  std::vector<RankTrace> traces(4);
+  traces[0].events = {compute(2), message(Kind::kSend, 3, 3'000'000), compute(1), message(Kind::kWait, 3, 0)};
+  traces[3].events = {message(Kind::kReceive, 0, 3'000'000), compute(1)};
+  Cluster cluster = instant(2);
+  cluster.nodes = 2;
+  cluster.device_link = {2e6, 0.1};
+  cluster.message_s = 0.01;
+  const auto check_same = [&] {
+    const auto out = replay(traces, cluster, given), least = replay_uncontended(traces, cluster, given);
+    for (size_t rank = 0; rank < traces.size(); ++rank)
+      for (size_t i = 0; i < traces[rank].events.size(); ++i)
+        BOOST_TEST(least[rank].events[i].end_s == out[rank].events[i].end_s, tt::tolerance(1e-6));
+  };
+  cluster.node_link = {1e6, 0.2};
+  check_same();
+  cluster.adapter_link = {0.5e6, 0.4};
+  check_same();
+  cluster.host_link = {0.3e6, 0.8};
+  check_same();
+  cluster.nodes = 1;
+  cluster.devices_per_node = 4;
+  check_same();
+  // Another on the way at the same time.
+  traces[1].events = {compute(2), message(Kind::kSend, 2, 3'000'000)};
+  traces[2].events = {message(Kind::kReceive, 1, 3'000'000)};
+  const auto out = replay(traces, cluster, given), least = replay_uncontended(traces, cluster, given);
+  BOOST_TEST(least[3].end_s < 0.7 * out[3].end_s);
+  BOOST_TEST(least[0].end_s < 0.7 * out[0].end_s);
+  expect_error({"wait for each other", "rank 1"}, [&] {
+    const RankTrace one{.events = {message(Kind::kReceive, 1, 5), message(Kind::kSend, 1, 5)}};
+    const RankTrace other{.events = {message(Kind::kReceive, 0, 5), message(Kind::kSend, 0, 5)}};
+    replay_uncontended({one, other}, instant(2), given);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(ranks_that_share_a_device_share_its_time) {
   const std::vector<RankTrace> traces{{.events = {compute(3)}}, {.events = {compute(3)}}};
   BOOST_TEST(replay(traces, instant(2), given)[1].end_s == 3, tt::tolerance(1e-6));

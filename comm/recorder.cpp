@@ -33,6 +33,7 @@ std::string Event::text() const {
       return fmt::format("waiting for rank {} to take: {}", peer, label.text());
     case Kind::kCompute:
     case Kind::kOutput:
+    case Kind::kVideo:
       break;
   }
   return fmt::format("computing {}", label.text());
@@ -113,11 +114,15 @@ void Recorder::clear() {
   behind_ = false;
 }
 
-void Recorder::output(int64_t bytes) {
+void Recorder::note_moment(Event event) {
   const int64_t now = clock_.mark();
-  events_.push_back({.kind = Event::Kind::kOutput, .bytes = bytes});
+  events_.push_back(std::move(event));
   marks_.emplace_back(now, now);
 }
+
+void Recorder::output(int64_t bytes) { note_moment({.kind = Event::Kind::kOutput, .bytes = bytes}); }
+
+void Recorder::begin_video() { note_moment({.kind = Event::Kind::kVideo}); }
 
 void Recorder::set_phase(const std::string& phase) {
   const std::lock_guard lock(mutex_);

@@ -42,7 +42,8 @@ struct WorkLabel {
 
 struct Event {
   /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
-  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput };
+  /// kVideo: a video of a list begins.
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kVideo };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
   int64_t peer = -1;  ///< of a send or a receive
@@ -98,6 +99,8 @@ class Recorder {
   }
   /// Latents that are final from now on.
   void output(int64_t bytes);
+  /// The next video of a list begins: its first window enters.
+  void begin_video();
   /// Sets what activity() says until a span opens.
   void set_phase(const std::string& phase);
 
@@ -114,6 +117,7 @@ class Recorder {
   int64_t waiting_for() const;
 
  private:
+  void note_moment(Event event);
   void rethrow_fault();
   void follow_device();
 

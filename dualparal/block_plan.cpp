@@ -6,30 +6,39 @@
 namespace dualparal {
 namespace {
 
-int64_t oldest(int64_t iteration, int64_t steps) { return std::max<int64_t>(0, iteration - steps + 1); }
 int64_t newest(int64_t iteration, int64_t blocks) { return std::min(iteration, blocks - 1); }
 
 }  // namespace
 
-std::vector<Block> make_blocks(int64_t latent_frames, int64_t block_frames, int64_t context_frames) {
-  std::vector<Block> blocks{{0, std::min(latent_frames, block_frames + context_frames)}};
-  while (blocks.back().end < latent_frames) {
-    const int64_t begin = blocks.back().end;
-    blocks.push_back({begin, std::min(latent_frames, begin + block_frames)});
+int64_t oldest_block(int64_t iteration, int64_t steps) { return std::max<int64_t>(0, iteration - steps + 1); }
+
+std::vector<Block> make_blocks(int64_t latent_frames, int64_t block_frames, int64_t context_frames, int64_t videos) {
+  std::vector<Block> blocks;
+  for (int64_t video = 0; video < videos; ++video) {
+    blocks.push_back({0, std::min(latent_frames, block_frames + context_frames), video});
+    while (blocks.back().end < latent_frames) {
+      const int64_t begin = blocks.back().end;
+      blocks.push_back({begin, std::min(latent_frames, begin + block_frames), video});
+    }
   }
   return blocks;
+}
+
+bool has_successor(const std::vector<Block>& blocks, int64_t block) {
+  const auto next = static_cast<size_t>(block + 1);
+  return next < blocks.size() && !blocks[next].begins_video();
 }
 
 std::vector<QueueEntry> make_queue(int64_t blocks, int64_t steps) {
   std::vector<QueueEntry> queue;
   for (int64_t k = 0; k < steps + blocks - 1; ++k)
-    for (int64_t i = newest(k, blocks); i >= oldest(k, steps); --i) queue.push_back({k, i, k - i});
+    for (int64_t i = newest(k, blocks); i >= oldest_block(k, steps); --i) queue.push_back({k, i, k - i});
   return queue;
 }
 
 int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t block) {
   int64_t before = 0;
-  for (int64_t k = 0; k < iteration; ++k) before += newest(k, blocks) - oldest(k, steps) + 1;
+  for (int64_t k = 0; k < iteration; ++k) before += newest(k, blocks) - oldest_block(k, steps) + 1;
   return before + newest(iteration, blocks) - block;
 }
 

@@ -7,16 +7,21 @@
 
 namespace dualparal {
 
-/// Latent frames [begin, end) of the video.
+/// Latent frames [begin, end) of a video.
 struct Block {
   int64_t begin = 0;
   int64_t end = 0;
+  int64_t video = 0;  ///< of a list
   int64_t frames() const { return end - begin; }
+  bool begins_video() const { return begin == 0; }
 };
 
-/// The first block holds block_frames + context_frames latent frames, every later one block_frames, the last what is
-/// left. A video shorter than the first block is one block.
-std::vector<Block> make_blocks(int64_t latent_frames, int64_t block_frames, int64_t context_frames);
+/// Of so many videos, one behind the other. A video's first block holds block_frames + context_frames latent frames,
+/// every later one block_frames, the last what is left. A video shorter than the first block is one block.
+std::vector<Block> make_blocks(int64_t latent_frames, int64_t block_frames, int64_t context_frames, int64_t videos = 1);
+
+/// Whether another block of the same video comes behind this one.
+bool has_successor(const std::vector<Block>& blocks, int64_t block);
 
 /// One step of one block.
 struct QueueEntry {
@@ -29,11 +34,14 @@ struct QueueEntry {
 /// block k to the queue, then takes the queue from its tail (newest, noisiest) to its head.
 std::vector<QueueEntry> make_queue(int64_t blocks, int64_t steps);
 
+/// The block at the queue's head in an iteration.
+int64_t oldest_block(int64_t iteration, int64_t steps);
+
 /// Place of block's step in make_queue()'s order.
 int64_t queue_position(int64_t blocks, int64_t steps, int64_t iteration, int64_t block);
 
 /// Place in that order of the last step whose result `entry` starts from; -1: none. Its own last step, and with
-/// `previous_updated` the last step of the block before it.
+/// `previous_updated`, unless it begins the first video, the last step of the block before it.
 int64_t needed_position(int64_t blocks, int64_t steps, const QueueEntry& entry, bool previous_updated);
 
 /// Place in the order up to which results are there, without waiting, after the entry at `position` has been through

@@ -8,9 +8,9 @@
 namespace dualparal {
 namespace {
 
-// The block behind `entry`'s is in the queue in the same iteration, and went through just before.
+// The block behind `entry`'s, of the same video, is in the queue in the same iteration, and went through just before.
 bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
-  return entry.block + 1 < static_cast<int64_t>(blocks.size()) && entry.block + 1 <= entry.iteration;
+  return has_successor(blocks, entry.block) && entry.block + 1 <= entry.iteration;
 }
 
 }  // namespace
@@ -18,7 +18,7 @@ bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
 Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
   Window window;
   window.own = blocks[entry.block].frames();
-  if (entry.block > 0) {
+  if (!blocks[entry.block].begins_video()) {
     const int64_t seen = std::min(options.context_frames, blocks[entry.block - 1].frames());
     (options.previous_cached() ? window.previous_cached : window.previous) = seen;
   }
@@ -33,25 +33,32 @@ int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entr
     case WindowPosition::kLocal:
       return 0;
     case WindowPosition::kShifted:
-      return entry.block > 0 ? 1 : 0;
+      return blocks[entry.block].begins_video() ? 0 : 1;
     case WindowPosition::kAbsolute:
       return blocks[entry.block].begin - window.previous - window.previous_cached;
   }
   fail("a window position that is none");
 }
 
-BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
+BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
                        MakeSampler make_sampler, at::Device device)
     : blocks_(std::move(blocks)),
       options_(options),
       steps_(steps),
-      noise_(std::move(noise)),
+      make_noise_(std::move(make_noise)),
       make_sampler_(std::move(make_sampler)),
       device_(device) {}
 
+// Blocks come in order, and each video has noise of its own.
+BlockNoise& BlockQueue::noise_for(const Block& block) {
+  if (block.begins_video()) noise_.emplace(make_noise_(block.video));
+  return *noise_;
+}
+
 at::Tensor BlockQueue::window(const QueueEntry& entry) {
   if (entry.age == 0) {
-    states_[entry.block] = {noise_.next(blocks_[entry.block]).to(device_), {}, make_sampler_()};
+    const Block& block = blocks_[entry.block];
+    states_[entry.block] = {noise_for(block).next(block).to(device_), {}, make_sampler_()};
     drawn_ = entry.block + 1;
   }
   State& state = states_.at(entry.block);
@@ -99,7 +106,7 @@ void BlockQueue::restore(int64_t block, const RunState& kept) {
     state.sampler->set_state(sampler);
   }
   states_[block] = std::move(state);
-  for (; drawn_ <= block; ++drawn_) noise_.skip();
+  for (; drawn_ <= block; ++drawn_) noise_for(blocks_[drawn_]).skip();
 }
 
 }  // namespace dualparal

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "dualparal/block_plan.h"
 #include "dualparal/noise_pool.h"
@@ -77,7 +78,8 @@ int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entr
 class BlockQueue {
  public:
   using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
-  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
+  using MakeNoise = std::function<BlockNoise(int64_t video)>;
+  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
              MakeSampler make_sampler, at::Device device);
 
   /// Latents that go into the transformer, [1, channels, window frames, h, w]. Appends the block if it is new.
@@ -97,10 +99,13 @@ class BlockQueue {
     std::unique_ptr<Sampler> sampler;
   };
 
+  BlockNoise& noise_for(const Block& block);
+
   std::vector<Block> blocks_;
   ContextOptions options_;
   int64_t steps_;
-  BlockNoise noise_;
+  MakeNoise make_noise_;
+  std::optional<BlockNoise> noise_;  // of the video whose blocks are being drawn
   MakeSampler make_sampler_;
   at::Device device_;
   std::map<int64_t, State> states_;

@@ -8,6 +8,7 @@
 #include "dualparal/block_queue.h"
 #include "dualparal/dualparal_options.h"
 #include "dualparal/feature_cache.h"
+#include "dualparal/list_denoisers.h"
 #include "dualparal/queue_snapshots.h"
 #include "strategy/parallel/pipeline_stage.h"
 #include "strategy/parallel/pipeline_traffic.h"
@@ -33,15 +34,16 @@ class DualParal final : public Strategy {
   }
 
   StrategyPlan plan(const Workload& work) const override {
-    const auto all = blocks(work.latent_frames);
+    const auto all = blocks(work.latent_frames, work.videos);
     const ContextOptions context = context_of(work.features_change_at);
     const auto count = static_cast<int64_t>(all.size());
     check_usage(
         context_.position != WindowPosition::kAbsolute || work.latent_frames <= work.config.rope_max_seq_len,
         "--window-position absolute: {} latent frames need positions past the model's rope_max_seq_len = {}; use local",
         work.latent_frames, work.config.rope_max_seq_len);
-    // With matched_kv, the last frames of as many blocks as the queue holds.
-    const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
+    // With matched_kv, the last frames of as many blocks as the queue holds; none of a video's last block.
+    const int64_t kept =
+        context_.previous_cached() ? context_.context_frames * std::min(count - work.videos, work.steps) : 0;
     const auto order = make_queue(count, work.steps);
     const auto jobs = jobs_of(all, order, context);
     int64_t seen = 0;  // in frames
@@ -51,7 +53,7 @@ class DualParal final : public Strategy {
       const int64_t behind = context.sees_features(entry.age) ? context.context_frames : 0;
       cached.push_back(behind + window.previous_cached);
       seen = std::max(seen, window.frames() + behind + kept);
-      needs.push_back(needed_position(count, work.steps, entry, context_.previous_updated()));
+      needs.push_back(needed_position(count, work.steps, entry, waits_for_previous(all, entry)));
     }
     const StageGrid grid = options_.groups.grid(work.world_size, work.guided());
     const auto stages = options_.partition.stages(work, grid.stages, typical_window(work, jobs, cached));
@@ -61,7 +63,7 @@ class DualParal final : public Strategy {
                                           grid.share_of_keys(work.config.num_attention_heads),
                       .traffic = pipeline_traffic(work, grid, stages, jobs),
                       .slots = count_slots(needs, grid.stages, micro_batches(options_.halves, work.guided()))};
-    for (int64_t i = 1; i < count; ++i) plan.block_starts.push_back(all[i].begin);
+    for (int64_t i = 0; has_successor(all, i); ++i) plan.block_starts.push_back(all[i + 1].begin);
     return plan;
   }
 
@@ -82,8 +84,9 @@ class DualParal final : public Strategy {
 
   void denoise(const DenoiseContext& context) override {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
-    const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
-    const std::vector<Block> all = blocks(context.request.latent_frames);
+    ListDenoisers denoisers(context, grid.halves_of(context.comm.rank(), options_.halves));
+    const Denoiser& denoiser = denoisers.common();
+    const std::vector<Block> all = blocks(context.request.latent_frames, denoisers.videos());
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
@@ -92,8 +95,8 @@ class DualParal final : public Strategy {
     PipelineStage stage(denoiser, context.comm, context.recorder, grid,
                         jobs_of(all, {order.begin() + first, order.end()}, sees), context.receive_ahead);
     BlockQueue queue(
-        all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
-        denoiser.device());
+        all, sees, denoiser.steps(), [&](int64_t video) { return block_noise(denoisers.request(video)); },
+        [&] { return denoiser.make_sampler(); }, denoiser.device());
     std::deque<FeatureCache> caches;  // by micro-batch
     for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
     snapshots.restore(stage.first() ? &queue : nullptr, caches, denoiser);
@@ -114,12 +117,18 @@ class DualParal final : public Strategy {
         if (tail) cache.clear();
         cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], entry, all));
       }
+      const Block& block = all[entry.block];
+      if (tail) denoisers.drop_before(all[oldest_block(entry.iteration, denoiser.steps())].video);
+      const Denoiser& of_video = denoisers.of(block.video);
       at::Tensor window;
       if (stage.first()) {
-        stage.apply_until(needed_position(count, denoiser.steps(), entry, context_.previous_updated()) - first, apply);
+        stage.apply_until(needed_position(count, denoiser.steps(), entry, waits_for_previous(all, entry)) - first,
+                          apply);
+        if (denoisers.videos() > 1 && block.begins_video() && entry.age == 0) context.recorder.begin_video();
         window = queue.window(entry);
       }
-      stage.run(window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; });
+      stage.run(
+          window, [&](int64_t micro_batch) -> SelfAttention& { return caches[micro_batch]; }, of_video);
       const int64_t final = final_position(order, position, denoiser.steps(), grid.stages);
       if (final >= first) stage.apply_until(final - first, apply);
       snapshots.ran(position, caches);
@@ -131,8 +140,12 @@ class DualParal final : public Strategy {
   }
 
  private:
-  std::vector<Block> blocks(int64_t latent_frames) const {
-    return make_blocks(latent_frames, options_.block_frames, options_.context_frames);
+  std::vector<Block> blocks(int64_t latent_frames, int64_t videos = 1) const {
+    return make_blocks(latent_frames, options_.block_frames, options_.context_frames, videos);
+  }
+
+  bool waits_for_previous(const std::vector<Block>& all, const QueueEntry& entry) const {
+    return context_.previous_updated() && !all[entry.block].begins_video();
   }
 
   BlockNoise block_noise(const Request& request) const {
@@ -161,8 +174,8 @@ class DualParal final : public Strategy {
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
   FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
                               const QueueEntry& entry, const std::vector<Block>& all) const {
-    const bool last_block = entry.block + 1 == static_cast<int64_t>(all.size());
-    const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
+    const bool followed =
+        !all[entry.block].begins_video() && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
     const int64_t offset = position_offset(all, entry, sees);
     FeatureCache::Job next{.grid = denoiser.grid(job.frames),
@@ -170,7 +183,7 @@ class DualParal final : public Strategy {
                            .first_position = job.first_position - offset,
                            .offset = offset};
     if (followed) next.head = {job.keep_begin, job.keep_begin + kept};
-    if (context_.previous_cached() && !last_block) next.tail = {job.keep_end - kept, job.keep_end};
+    if (context_.previous_cached() && has_successor(all, entry.block)) next.tail = {job.keep_end - kept, job.keep_end};
     return next;
   }
 
@@ -186,6 +199,7 @@ StrategyEntry dualparal_strategy() {
       Options(), [](const Options& options) { return std::make_unique<DualParal>(options); });
   entry.streams_blocks = true;
   entry.prompts = PromptScope::kBlock;
+  entry.queues_videos = true;
   return entry;
 }
 

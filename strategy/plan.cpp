@@ -47,6 +47,13 @@ std::vector<Link> StrategyPlan::links() const {
   return out;
 }
 
+StrategyPlan StrategyPlan::repeated(int64_t times) const {
+  StrategyPlan all = *this;
+  for (Traffic& one : all.traffic) one.bytes *= static_cast<double>(times);
+  if (all.slots) all.slots = SlotCount{times * slots->work, times * slots->idle};
+  return all;
+}
+
 std::vector<TransformerParts> whole_model(const Workload& work) {
   const TransformerParts all{{0, work.config.num_layers}, true, true};
   return std::vector<TransformerParts>(static_cast<size_t>(work.world_size), all);

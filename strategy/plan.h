@@ -18,11 +18,12 @@ namespace dualparal {
 struct Workload {
   TransformerConfig config;
   int64_t world_size = 1;
-  int64_t latent_frames = 0;
+  int64_t videos = 1;         ///< one behind the other; more than one for strategies that queue videos
+  int64_t latent_frames = 0;  ///< of each video
   int64_t steps = 0;
   int64_t batch = 1;           ///< 2 with guidance
   int64_t frame_tokens = 0;    ///< of one latent frame
-  int64_t tokens = 0;          ///< of the whole video
+  int64_t tokens = 0;          ///< of a whole video
   int64_t element_bytes = 4;   ///< of hidden states, keys and values
   int64_t patch_channels = 0;  ///< numbers in a token's prediction
   int64_t experts = 1;         ///< transformers, of which each rank holds its layers
@@ -62,6 +63,8 @@ struct StrategyPlan {
   /// Every link that any rank sends over, each once, in the same order on all ranks: Communicator::connect gets them
   /// before the clock starts.
   std::vector<Link> links() const;
+  /// Of so many such runs, each begun when the one before is finished.
+  StrategyPlan repeated(int64_t times) const;
 };
 
 /// The same parts on every rank: all layers.

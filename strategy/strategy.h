@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct DenoiseContext {
   Snapshots& snapshots = no_snapshots();  ///< keep its state, and say what a resumed run goes on from
   /// Messages that a stage of a pipeline may be receiving while it computes, where jobs do not wait for each other.
   size_t receive_ahead = kReceiveAhead;
+  /// Videos to be made behind that of `request`: of the same size, steps and guidance, each with its own prompt, seed
+  /// and noise. Their latents come one video after the other. Only of strategies that queue videos.
+  std::span<const Request> following = {};
 };
 
 class Strategy {
@@ -65,6 +69,8 @@ struct StrategyEntry {
   bool whole_sequence = false;  ///< every window is the whole video: sparse attention and RIFLEx apply
   bool streams_blocks = false;  ///< finishes latents while others are still being denoised
   PromptScope prompts = PromptScope::kVideo;
+  /// Takes several videos (Workload::videos), and begins the next while the one before is still being denoised.
+  bool queues_videos = false;
 };
 
 /// The row of a strategy whose options are `Options`: a struct of fields with their defaults, which declare(OptionSet&)

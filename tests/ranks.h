@@ -123,10 +123,13 @@ inline TransformerConfig with_layers(int64_t layers) {
   return config;
 }
 
-/// What a strategy with these options plans.
+/// What a strategy with these options plans, for so many videos one behind the other.
 inline StrategyPlan plan_of(const StrategyEntry& entry, const OptionValues& given, const Request& request,
-                            int64_t world_size, const TransformerConfig& config = tiny_transformer()) {
-  return entry.make(resolve_options(entry.name, entry.options, given))->plan(workload(request, config, 4, world_size));
+                            int64_t world_size, const TransformerConfig& config = tiny_transformer(),
+                            int64_t videos = 1) {
+  Workload work = workload(request, config, 4, world_size);
+  work.videos = videos;
+  return entry.make(resolve_options(entry.name, entry.options, given))->plan(work);
 }
 
 /// Its cost, with hidden states of 4 bytes a number.
@@ -138,11 +141,13 @@ inline AnalyticCost cost_of(const StrategyEntry& entry, const OptionValues& give
 /// Snapshots of a rank, if they are kept; must not be null.
 using RankSnapshots = std::function<Snapshots*(int64_t rank)>;
 
-/// A strategy on `world_size` ranks, rank 0 with this sink. sent_bytes: what all ranks sent, if asked for.
+/// A strategy on `world_size` ranks, rank 0 with this sink. sent_bytes: what all ranks sent, if asked for. following:
+/// the videos behind that of the request.
 inline void denoise_into(
     LatentsSink& sink, const StrategyEntry& entry, const OptionValues& given, const Request& request,
     int64_t world_size, const TransformerConfig& config, at::ScalarType dtype = at::kFloat, uint64_t delays = 0,
-    int64_t* sent_bytes = nullptr, const RankSnapshots& snapshots = [](int64_t) { return &no_snapshots(); }) {
+    int64_t* sent_bytes = nullptr, const RankSnapshots& snapshots = [](int64_t) { return &no_snapshots(); },
+    const std::vector<Request>& following = {}) {
   const OptionValues options = resolve_options(entry.name, entry.options, given);
   const auto store = c10::make_intrusive<c10d::HashStore>();
   std::atomic<int64_t> sent = 0;
@@ -160,7 +165,8 @@ inline void denoise_into(
         if (delays) comm = std::make_unique<SlowCommunicator>(std::move(comm), delays + rank);
         const auto strategy = entry.make(options);
         LargeWeights weights(dtype);
-        const StrategyPlan plan = strategy->plan(workload(request, config, 4, world_size));
+        const StrategyPlan plan =
+            plan_of(entry, given, request, world_size, config, 1 + static_cast<int64_t>(following.size()));
         const Transformer transformer(config, weights, plan.parts.at(rank));
         std::optional<Transformer> second;
         if (request.experts() == 2) {
@@ -173,7 +179,7 @@ inline void denoise_into(
         comm->connect(plan.links());
         try {
           strategy->denoise({request, experts, *comm, recorder, rank == 0 ? sink : static_cast<LatentsSink&>(none),
-                             [](int64_t, int64_t) {}, *snapshots(rank)});
+                             [](int64_t, int64_t) {}, *snapshots(rank), kReceiveAhead, following});
           snapshots(rank)->ended();
         } catch (const RunStopped&) {
           failures[rank] = std::current_exception();

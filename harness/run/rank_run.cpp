@@ -76,7 +76,8 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   const int64_t allocations_before = memory_usage(device).device_allocations;
   NotingSink noting(sink, recorder, watch);
   const SavedRun* resumed = run.snapshots.resumed();
-  FirstFrameSink finished(noting, resumed && resumed->finished > 0 ? at::Tensor() : request.first_frame);
+  FirstFrameSink finished(noting, resumed && resumed->finished > 0 ? at::Tensor() : request.first_frame,
+                          request.latent_frames);
   RankTrace trace;
   trace.begin_s = event_clock();
   {

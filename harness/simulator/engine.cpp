@@ -60,6 +60,7 @@ class RankActor {
         break;
       }
       case Kind::kOutput:
+      case Kind::kVideo:
         break;
     }
   }

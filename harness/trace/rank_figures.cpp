@@ -11,7 +11,7 @@ namespace {
 
 using Kind = Event::Kind;
 
-constexpr const char* kKindNames[] = {"compute", "send", "receive", "wait", "output"};
+constexpr const char* kKindNames[] = {"compute", "send", "receive", "wait", "output", "video"};
 
 // When each message was sent: by sender, receiver and channel, in order.
 std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(const std::vector<RankTrace>& traces) {
@@ -90,7 +90,7 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
     events.push_back(
         {{"ph", "M"}, {"name", "process_name"}, {"pid", rank}, {"args", {{"name", "rank " + std::to_string(rank)}}}});
     for (const Event& e : traces[rank].events) {
-      if (e.kind == Kind::kOutput) continue;
+      if (e.kind == Kind::kOutput || e.kind == Kind::kVideo) continue;
       const bool computes = e.kind == Kind::kCompute;
       nlohmann::json arguments{{"block", e.label.block}, {"step", e.label.step}, {"micro_batch", e.label.micro_batch}};
       if (e.label.last_layer >= e.label.first_layer) arguments["layers"] = {e.label.first_layer, e.label.last_layer};

@@ -19,7 +19,7 @@ constexpr int64_t kMostTimes = 1'000'000'000;
 constexpr const char* kFields =
     "kind block step first_layer last_layer micro_batch begin_s end_s live_bytes "
     "| kind 0, compute: matmul_flops attention_flops convolution_flops moved_bytes operations "
-    "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final: peer channel bytes "
+    "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final; 5, a video begins: peer channel bytes "
     "| where a stage begins or ends within a layer: first_part last_part (0 self-attention, 1 cross-attention, 2 "
     "feed-forward)";
 constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3, kPartsSize = 2;
@@ -42,7 +42,7 @@ Event event_of(const Json& j) {
   check(j.is_array() && j.size() > kCommon, "expected an event: {}", kFields);
   const auto kind = j[0].get<int>();
   const size_t size = kind == 0 ? kComputeSize : kMessageSize;
-  check(0 <= kind && kind <= static_cast<int>(Kind::kOutput) && (j.size() == size || j.size() == size + kPartsSize),
+  check(0 <= kind && kind <= static_cast<int>(Kind::kVideo) && (j.size() == size || j.size() == size + kPartsSize),
         "expected an event: {}", kFields);
   Event e{.kind = static_cast<Kind>(kind), .label = {j[1], j[2], j[3], j[4], j[5]}};
   e.begin_s = j[6];

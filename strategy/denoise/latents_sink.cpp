@@ -14,9 +14,9 @@ at::Tensor with_first_frame(const at::Tensor& latents, const at::Tensor& first_f
 }
 
 void FirstFrameSink::push(const at::Tensor& latents) {
-  if (!first_frame_.defined()) return inner_.push(latents);
-  inner_.push(with_first_frame(latents, first_frame_));
-  first_frame_.reset();
+  const bool begins = frames_ == 0;
+  frames_ = (frames_ + latents.size(2)) % video_frames_;
+  inner_.push(begins && first_frame_.defined() ? with_first_frame(latents, first_frame_) : latents);
 }
 
 void CollectingSink::push(const at::Tensor& latents) { pieces_.push_back(latents.to(at::kCPU, at::kFloat).clone()); }

@@ -22,16 +22,20 @@ struct NullSink final : LatentsSink {
   void push(const at::Tensor&) override {}
 };
 
-/// Puts an image given as the video's first frame (Request::first_frame, which may be undefined) in its place.
+/// Puts an image given as a video's first frame (Request::first_frame, which may be undefined) in its place, in every
+/// video of so many latent frames.
 class FirstFrameSink final : public LatentsSink {
  public:
   /// inner must outlive it.
-  FirstFrameSink(LatentsSink& inner, at::Tensor first_frame) : inner_(inner), first_frame_(std::move(first_frame)) {}
+  FirstFrameSink(LatentsSink& inner, at::Tensor first_frame, int64_t video_frames)
+      : inner_(inner), first_frame_(std::move(first_frame)), video_frames_(video_frames) {}
   void push(const at::Tensor& latents) override;
 
  private:
   LatentsSink& inner_;
-  at::Tensor first_frame_;  // undefined once it has been put there
+  at::Tensor first_frame_;
+  int64_t video_frames_;
+  int64_t frames_ = 0;  // of the video so far
 };
 
 /// Keeps everything on the CPU.

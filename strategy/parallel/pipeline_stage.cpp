@@ -100,7 +100,7 @@ at::Tensor PipelineStage::receive_hidden() {
   return hidden;
 }
 
-void PipelineStage::run(const at::Tensor& window, const std::function<SelfAttention&(int64_t)>& attention) {
+void PipelineStage::run(const at::Tensor& window, const Attention& attention, const Denoiser& of_video) {
   const StageJob& job = jobs_.at(next_++);
   const NvtxRange range("block {} step {}", job.block, job.step);
   std::vector<at::Tensor> halves;
@@ -110,12 +110,12 @@ void PipelineStage::run(const at::Tensor& window, const std::function<SelfAttent
     {
       const auto span = recorder_.compute(work);
       const Pass told = pass(job);
-      if (first()) hidden = denoiser_.embed(told, window);
+      if (first()) hidden = of_video.embed(told, window);
       if (group_) {
         within_.begin(work);
         group_->begin(attention(m), places(job).all, grid_.split(told.grid.tokens()));
       }
-      denoiser_.layers(told, hidden, group_ ? *group_ : attention(m), m);
+      of_video.layers(told, hidden, group_ ? *group_ : attention(m), m);
       if (last()) halves.push_back(predict(job, told, hidden));
     }
     exchange_.begin(work);

@@ -33,7 +33,7 @@ class PipelineStage {
  public:
   /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
   /// under way beside the one that is computed, where jobs do not wait for each other. The denoiser has the halves of
-  /// this rank (StageGrid::halves_of).
+  /// this rank (StageGrid::halves_of), and tells the transformer of the video, unless run() is given another.
   PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
                 std::vector<StageJob> jobs, size_t ahead);
 
@@ -45,8 +45,11 @@ class PipelineStage {
 
   /// This rank's part of the next job. The first stage passes the window, [1, channels, frames, h, w]; the others
   /// nothing.
-  /// `attention`: the policy for a micro-batch.
-  void run(const at::Tensor& window, const std::function<SelfAttention&(int64_t micro_batch)>& attention);
+  /// `attention`: the policy for a micro-batch. of_video: tells the transformer of the job's video, where jobs are of
+  /// several that differ in nothing but prompt and image.
+  using Attention = std::function<SelfAttention&(int64_t micro_batch)>;
+  void run(const at::Tensor& window, const Attention& attention) { run(window, attention, denoiser_); }
+  void run(const at::Tensor& window, const Attention& attention, const Denoiser& of_video);
 
   /// What to do with the prediction of jobs()[job], [1, channels, kept frames, h, w] fp32.
   using Apply = std::function<void(int64_t job, const at::Tensor& prediction)>;

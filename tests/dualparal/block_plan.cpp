@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "dualparal/block_queue.h"
 #include "dualparal/noise_pool.h"
 #include "tests/ranks.h"
 
@@ -32,6 +33,32 @@ BOOST_AUTO_TEST_CASE(blocks_cover_the_video_in_order) {
   BOOST_TEST(blocks.size() == 32u);
   BOOST_TEST(blocks.back().frames() == 5);
   for (size_t i = 1; i < blocks.size(); ++i) BOOST_TEST(blocks[i].begin == blocks[i - 1].end);
+}
+
+BOOST_AUTO_TEST_CASE(blocks_of_several_videos_follow_each_other) {
+  const auto one = make_blocks(21, 8, 4), all = make_blocks(21, 8, 4, 3);
+  BOOST_REQUIRE(all.size() == 3 * one.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Block& alone = one[i % one.size()];
+    BOOST_TEST((all[i].begin == alone.begin && all[i].end == alone.end));
+    BOOST_TEST(all[i].video == static_cast<int64_t>(i / one.size()));
+    BOOST_TEST(has_successor(all, static_cast<int64_t>(i)) == (i % one.size() + 1 < one.size()));
+  }
+}
+
+// Neither window nor context reaches into another video.
+BOOST_AUTO_TEST_CASE(windows_end_where_the_video_does) {
+  const auto one = make_blocks(9, 3, 2), all = make_blocks(9, 3, 2, 2);
+  for (const auto previous : {PreviousContext::kSynchronous, PreviousContext::kMatchedKeyValues})
+    for (int64_t block = 0; block < 3; ++block) {
+      const ContextOptions sees{.context_frames = 2, .feature_cache = false, .previous = previous};
+      const Window alone = window_of(one, {block + 1, block, 1}, sees);
+      for (const int64_t video : {0, 1}) {
+        const Window window = window_of(all, {block + 3 * video + 1, block + 3 * video, 1}, sees);
+        BOOST_TEST((window.previous == alone.previous && window.own == alone.own && window.next == alone.next &&
+                    window.previous_cached == alone.previous_cached));
+      }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(every_block_takes_every_step_once_from_tail_to_head) {

@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(fifo_refuses_it) {
 BOOST_AUTO_TEST_CASE(the_finished_video_begins_with_it) {
   const at::Tensor all = randn({1, 16, 6, 4, 6}, 1), image = randn({1, 16, 1, 4, 6}, 2);
   CollectingSink kept, untouched;
-  FirstFrameSink with(kept, image), without(untouched, {});
+  FirstFrameSink with(kept, image, 6), without(untouched, {}, 6);
   for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1}, {1, 4}, {4, 6}}) {
     with.push(all.slice(2, begin, end));
     without.push(all.slice(2, begin, end));

@@ -9,13 +9,13 @@ namespace dualparal {
 namespace {
 
 // The block behind `entry`'s is in the queue in the same iteration, and went through just before.
-bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
+bool has_next(const Blocks& blocks, const QueueEntry& entry) {
   return entry.block + 1 < static_cast<int64_t>(blocks.size()) && entry.block + 1 <= entry.iteration;
 }
 
 }  // namespace
 
-Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+Window window_of(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options) {
   Window window;
   window.own = blocks[entry.block].frames();
   if (entry.block > 0) {
@@ -27,7 +27,7 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
   return window;
 }
 
-int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+int64_t position_offset(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options) {
   const Window window = window_of(blocks, entry, options);
   switch (options.position) {
     case WindowPosition::kLocal:
@@ -40,9 +40,9 @@ int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entr
   fail("a window position that is none");
 }
 
-BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, BlockNoise noise,
+BlockQueue::BlockQueue(const Blocks& blocks, ContextOptions options, int64_t steps, BlockNoise noise,
                        MakeSampler make_sampler, at::Device device)
-    : blocks_(std::move(blocks)),
+    : blocks_(blocks),
       options_(options),
       steps_(steps),
       noise_(std::move(noise)),

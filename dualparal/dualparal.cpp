@@ -43,11 +43,12 @@ class DualParal final : public Strategy {
     // With matched_kv, the last frames of as many blocks as the queue holds.
     const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
     const auto order = make_queue(count, work.steps);
-    const auto jobs = jobs_of(all, order, context);
     int64_t seen = 0;  // in frames
+    std::vector<StageJob> jobs;
     std::vector<int64_t> needs, cached;
-    for (const QueueEntry& entry : order) {
+    for (const QueueEntry entry : order) {
       const Window window = window_of(all, entry, context);
+      jobs.push_back(job_of(all, entry, context));
       const int64_t behind = context.sees_features(entry.age) ? context.context_frames : 0;
       cached.push_back(behind + window.previous_cached);
       seen = std::max(seen, window.frames() + behind + kept);
@@ -68,7 +69,7 @@ class DualParal final : public Strategy {
   at::Tensor initial_noise(const Request& request) const override {
     BlockNoise noise = block_noise(request);
     std::vector<at::Tensor> parts;
-    for (const Block& block : blocks(request.latent_frames)) parts.push_back(noise.next(block));
+    for (const Block block : blocks(request.latent_frames)) parts.push_back(noise.next(block));
     return at::cat(parts, 2);
   }
 
@@ -83,14 +84,16 @@ class DualParal final : public Strategy {
   void denoise(const DenoiseContext& context) override {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
     const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
-    const std::vector<Block> all = blocks(context.request.latent_frames);
+    const Blocks all = blocks(context.request.latent_frames);
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
     QueueSnapshots snapshots(context, order, context_.previous_cached());
     const int64_t first = snapshots.first();
-    PipelineStage stage(denoiser, context.comm, context.recorder, grid,
-                        jobs_of(all, {order.begin() + first, order.end()}, sees), context.receive_ahead);
+    PipelineStage stage(
+        denoiser, context.comm, context.recorder, grid,
+        {order.size() - static_cast<size_t>(first), [&](size_t job) { return job_of(all, order[first + job], sees); }},
+        context.receive_ahead);
     BlockQueue queue(
         all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());
@@ -106,13 +109,13 @@ class DualParal final : public Strategy {
       snapshots.applied(first + job, queue);
     };
     for (int64_t position = first; position < total; ++position) {
-      const QueueEntry& entry = order[position];
+      const QueueEntry entry = order[position];
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
       if (tail && snapshots.stops_before(entry.iteration)) break;
       if (tail) stage.allow(static_cast<size_t>(snapshots.certain_at(entry.iteration) - first));
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], entry, all));
+        cache.begin_job(cache_job(denoiser, sees, job_of(all, entry, sees), entry, all));
       }
       at::Tensor window;
       if (stage.first()) {
@@ -131,7 +134,7 @@ class DualParal final : public Strategy {
   }
 
  private:
-  std::vector<Block> blocks(int64_t latent_frames) const {
+  Blocks blocks(int64_t latent_frames) const {
     return make_blocks(latent_frames, options_.block_frames, options_.context_frames);
   }
 
@@ -145,22 +148,21 @@ class DualParal final : public Strategy {
     return context;
   }
 
-  static std::vector<StageJob> jobs_of(const std::vector<Block>& all, const std::vector<QueueEntry>& order,
-                                       const ContextOptions& sees) {
-    std::vector<StageJob> jobs;
-    for (const QueueEntry& entry : order) {
-      const Window window = window_of(all, entry, sees);
-      jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own,
-                      position_offset(all, entry, sees) + window.previous_cached,
-                      all[entry.block].begin - window.previous});
-    }
-    return jobs;
+  static StageJob job_of(const Blocks& all, const QueueEntry& entry, const ContextOptions& sees) {
+    const Window window = window_of(all, entry, sees);
+    return {entry.block,
+            entry.age,
+            window.frames(),
+            window.previous,
+            window.previous + window.own,
+            position_offset(all, entry, sees) + window.previous_cached,
+            all[entry.block].begin - window.previous};
   }
 
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
   FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
-                              const QueueEntry& entry, const std::vector<Block>& all) const {
+                              const QueueEntry& entry, const Blocks& all) const {
     const bool last_block = entry.block + 1 == static_cast<int64_t>(all.size());
     const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);

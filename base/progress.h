@@ -18,8 +18,13 @@ class Progress {
   Progress(std::string what, std::string unit, bool quiet);
   ~Progress();
   void update(int64_t done, int64_t total);
+  /// Of work without an end: how much is done, and how fast.
+  void count(int64_t done, const std::string& units);
 
  private:
+  bool due(bool last);
+  void show(const std::string& text);
+
   std::string what_, unit_;
   bool quiet_, terminal_, open_line_ = false;
   Stopwatch watch_;

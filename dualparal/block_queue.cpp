@@ -9,13 +9,13 @@ namespace dualparal {
 namespace {
 
 // The block behind `entry`'s, of the same video, is in the queue in the same iteration, and went through just before.
-bool has_next(const std::vector<Block>& blocks, const QueueEntry& entry) {
-  return has_successor(blocks, entry.block) && entry.block + 1 <= entry.iteration;
+bool has_next(const Blocks& blocks, const QueueEntry& entry) {
+  return blocks.has_successor(entry.block) && entry.block + 1 <= entry.iteration;
 }
 
 }  // namespace
 
-Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+Window window_of(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options) {
   Window window;
   window.own = blocks[entry.block].frames();
   if (!blocks[entry.block].begins_video()) {
@@ -27,7 +27,7 @@ Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, cons
   return window;
 }
 
-int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options) {
+int64_t position_offset(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options) {
   const Window window = window_of(blocks, entry, options);
   switch (options.position) {
     case WindowPosition::kLocal:
@@ -40,9 +40,9 @@ int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entr
   fail("a window position that is none");
 }
 
-BlockQueue::BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
+BlockQueue::BlockQueue(const Blocks& blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
                        MakeSampler make_sampler, at::Device device)
-    : blocks_(std::move(blocks)),
+    : blocks_(blocks),
       options_(options),
       steps_(steps),
       make_noise_(std::move(make_noise)),

@@ -70,16 +70,16 @@ struct Window {
   int64_t previous_cached = 0;  ///< frames before the window that are seen by their cached keys and values
   int64_t frames() const { return previous + own + next; }
 };
-Window window_of(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);
+Window window_of(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options);
 
 /// Temporal position of the first frame that the window sees, cached or its own.
-int64_t position_offset(const std::vector<Block>& blocks, const QueueEntry& entry, const ContextOptions& options);
+int64_t position_offset(const Blocks& blocks, const QueueEntry& entry, const ContextOptions& options);
 
 class BlockQueue {
  public:
   using MakeSampler = std::function<std::unique_ptr<Sampler>()>;
   using MakeNoise = std::function<BlockNoise(int64_t video)>;
-  BlockQueue(std::vector<Block> blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
+  BlockQueue(const Blocks& blocks, ContextOptions options, int64_t steps, MakeNoise make_noise,
              MakeSampler make_sampler, at::Device device);
 
   /// Latents that go into the transformer, [1, channels, window frames, h, w]. Appends the block if it is new.
@@ -101,7 +101,7 @@ class BlockQueue {
 
   BlockNoise& noise_for(const Block& block);
 
-  std::vector<Block> blocks_;
+  Blocks blocks_;
   ContextOptions options_;
   int64_t steps_;
   MakeNoise make_noise_;

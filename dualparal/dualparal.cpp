@@ -45,11 +45,12 @@ class DualParal final : public Strategy {
     const int64_t kept =
         context_.previous_cached() ? context_.context_frames * std::min(count - work.videos, work.steps) : 0;
     const auto order = make_queue(count, work.steps);
-    const auto jobs = jobs_of(all, order, context);
     int64_t seen = 0;  // in frames
+    std::vector<StageJob> jobs;
     std::vector<int64_t> needs, cached;
-    for (const QueueEntry& entry : order) {
+    for (const QueueEntry entry : order) {
       const Window window = window_of(all, entry, context);
+      jobs.push_back(job_of(all, entry, context));
       const int64_t behind = context.sees_features(entry.age) ? context.context_frames : 0;
       cached.push_back(behind + window.previous_cached);
       seen = std::max(seen, window.frames() + behind + kept);
@@ -63,14 +64,14 @@ class DualParal final : public Strategy {
                                           grid.share_of_keys(work.config.num_attention_heads),
                       .traffic = pipeline_traffic(work, grid, stages, jobs),
                       .slots = count_slots(needs, grid.stages, micro_batches(options_.halves, work.guided()))};
-    for (int64_t i = 0; has_successor(all, i); ++i) plan.block_starts.push_back(all[i + 1].begin);
+    for (int64_t i = 0; all.has_successor(i); ++i) plan.block_starts.push_back(all[i + 1].begin);
     return plan;
   }
 
   at::Tensor initial_noise(const Request& request) const override {
     BlockNoise noise = block_noise(request);
     std::vector<at::Tensor> parts;
-    for (const Block& block : blocks(request.latent_frames)) parts.push_back(noise.next(block));
+    for (const Block block : blocks(request.latent_frames)) parts.push_back(noise.next(block));
     return at::cat(parts, 2);
   }
 
@@ -86,14 +87,16 @@ class DualParal final : public Strategy {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
     ListDenoisers denoisers(context, grid.halves_of(context.comm.rank(), options_.halves));
     const Denoiser& denoiser = denoisers.common();
-    const std::vector<Block> all = blocks(context.request.latent_frames, denoisers.videos());
+    const Blocks all = blocks(context.request.latent_frames, denoisers.videos());
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
     QueueSnapshots snapshots(context, order, context_.previous_cached());
     const int64_t first = snapshots.first();
-    PipelineStage stage(denoiser, context.comm, context.recorder, grid,
-                        jobs_of(all, {order.begin() + first, order.end()}, sees), context.receive_ahead);
+    PipelineStage stage(
+        denoiser, context.comm, context.recorder, grid,
+        {order.size() - static_cast<size_t>(first), [&](size_t job) { return job_of(all, order[first + job], sees); }},
+        context.receive_ahead);
     BlockQueue queue(
         all, sees, denoiser.steps(), [&](int64_t video) { return block_noise(denoisers.request(video)); },
         [&] { return denoiser.make_sampler(); }, denoiser.device());
@@ -109,13 +112,13 @@ class DualParal final : public Strategy {
       snapshots.applied(first + job, queue);
     };
     for (int64_t position = first; position < total; ++position) {
-      const QueueEntry& entry = order[position];
+      const QueueEntry entry = order[position];
       const bool tail = position == 0 || order[position - 1].iteration != entry.iteration;
       if (tail && snapshots.stops_before(entry.iteration)) break;
       if (tail) stage.allow(static_cast<size_t>(snapshots.certain_at(entry.iteration) - first));
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], entry, all));
+        cache.begin_job(cache_job(denoiser, sees, job_of(all, entry, sees), entry, all));
       }
       const Block& block = all[entry.block];
       if (tail) denoisers.drop_before(all[oldest_block(entry.iteration, denoiser.steps())].video);
@@ -140,11 +143,11 @@ class DualParal final : public Strategy {
   }
 
  private:
-  std::vector<Block> blocks(int64_t latent_frames, int64_t videos = 1) const {
+  Blocks blocks(int64_t latent_frames, int64_t videos = 1) const {
     return make_blocks(latent_frames, options_.block_frames, options_.context_frames, videos);
   }
 
-  bool waits_for_previous(const std::vector<Block>& all, const QueueEntry& entry) const {
+  bool waits_for_previous(const Blocks& all, const QueueEntry& entry) const {
     return context_.previous_updated() && !all[entry.block].begins_video();
   }
 
@@ -158,22 +161,21 @@ class DualParal final : public Strategy {
     return context;
   }
 
-  static std::vector<StageJob> jobs_of(const std::vector<Block>& all, const std::vector<QueueEntry>& order,
-                                       const ContextOptions& sees) {
-    std::vector<StageJob> jobs;
-    for (const QueueEntry& entry : order) {
-      const Window window = window_of(all, entry, sees);
-      jobs.push_back({entry.block, entry.age, window.frames(), window.previous, window.previous + window.own,
-                      position_offset(all, entry, sees) + window.previous_cached,
-                      all[entry.block].begin - window.previous});
-    }
-    return jobs;
+  static StageJob job_of(const Blocks& all, const QueueEntry& entry, const ContextOptions& sees) {
+    const Window window = window_of(all, entry, sees);
+    return {entry.block,
+            entry.age,
+            window.frames(),
+            window.previous,
+            window.previous + window.own,
+            position_offset(all, entry, sees) + window.previous_cached,
+            all[entry.block].begin - window.previous};
   }
 
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
   FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
-                              const QueueEntry& entry, const std::vector<Block>& all) const {
+                              const QueueEntry& entry, const Blocks& all) const {
     const bool followed =
         !all[entry.block].begins_video() && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
@@ -183,7 +185,7 @@ class DualParal final : public Strategy {
                            .first_position = job.first_position - offset,
                            .offset = offset};
     if (followed) next.head = {job.keep_begin, job.keep_begin + kept};
-    if (context_.previous_cached() && has_successor(all, entry.block)) next.tail = {job.keep_end - kept, job.keep_end};
+    if (context_.previous_cached() && all.has_successor(entry.block)) next.tail = {job.keep_end - kept, job.keep_end};
     return next;
   }
 

@@ -68,7 +68,9 @@ const RotaryTable& FeatureCache::positions(int64_t first_frame, const at::Tensor
 at::Tensor FeatureCache::attend(const AttentionInput& input) {
   KeyValue next = take(heads_, input.layer), previous;
   if (job_.first_position > 0) {
-    previous = take(tails_[job_.block - 1], input.layer);
+    const auto before = tails_.find(job_.block - 1);
+    if (before != tails_.end()) previous = take(before->second, input.layer);
+    if (before != tails_.end() && before->second.empty()) tails_.erase(before);
     check(previous.key.defined() && previous.key.size(1) == job_.first_position * job_.grid.frame_tokens(),
           "block {}, layer {}: the {} last frames of the block before were not kept", job_.block, input.layer,
           job_.first_position);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/queue_snapshots.h"
 
-#include <algorithm>
-
 namespace dualparal {
 namespace {
 
@@ -12,24 +10,19 @@ int64_t iterations_done(const Snapshots& snapshots) { return snapshots.resumed()
 
 }  // namespace
 
-QueueSnapshots::QueueSnapshots(const DenoiseContext& context, const std::vector<QueueEntry>& order, bool cached)
+QueueSnapshots::QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, bool cached)
     : context_(context),
       order_(order),
       cached_(cached),
       rank_(context.comm.rank()),
-      iterations_(order.back().iteration + 1),
+      iterations_(order.iterations()),
       agenda_(context.snapshots, iterations_done(context.snapshots), iterations_),
-      first_(place_of(iterations_done(context.snapshots))) {}
-
-// Of an iteration's first entry.
-int64_t QueueSnapshots::place_of(int64_t iteration) const {
-  return std::ranges::lower_bound(order_, iteration, {}, &QueueEntry::iteration) - order_.begin();
-}
+      first_(order_.place_of(iterations_done(context.snapshots))) {}
 
 void QueueSnapshots::restore(BlockQueue* queue, std::deque<FeatureCache>& caches, const Denoiser& denoiser) const {
   const SavedRun* kept = context_.snapshots.resumed();
   if (!kept) return;
-  for (int64_t place = place_of(kept->done - 1); queue && place < first_; ++place)
+  for (int64_t place = order_.place_of(kept->done - 1); queue && place < first_; ++place)
     queue->restore(order_[place].block, kept->ranks.at(0));
   for (size_t m = 0; cached_ && m < caches.size(); ++m)
     caches[m].restore(cache_name(m), *kept, denoiser.transformer().parts().layers, denoiser.device());
@@ -47,7 +40,7 @@ bool QueueSnapshots::wanted(int64_t position) const {
 
 void QueueSnapshots::ran(int64_t position, const std::deque<FeatureCache>& caches) {
   const int64_t done = order_[position].iteration + 1;
-  if (!cached_ || position + 1 != place_of(done) || !wanted(position)) return;
+  if (!cached_ || position + 1 != order_.place_of(done) || !wanted(position)) return;
   Noted& noted = noted_[done];
   for (size_t m = 0; m < caches.size(); ++m) caches[m].keep(cache_name(m), noted.state);
   complete(position, noted.features);
@@ -58,7 +51,7 @@ void QueueSnapshots::applied(int64_t position, const BlockQueue& queue) {
   const int64_t done = order_[position].iteration + 1;
   Noted& noted = noted_[done];
   queue.keep(order_[position].block, noted.state);
-  if (position + 1 == place_of(done)) complete(position, noted.blocks);
+  if (position + 1 == order_.place_of(done)) complete(position, noted.blocks);
 }
 
 // One of the two parts is noted: with the other, the state is handed over.

@@ -6,7 +6,6 @@
 
 #include <deque>
 #include <map>
-#include <vector>
 
 #include "dualparal/block_queue.h"
 #include "dualparal/feature_cache.h"
@@ -17,8 +16,8 @@ namespace dualparal {
 
 class QueueSnapshots {
  public:
-  /// Both must outlive it. cached: ranks keep keys and values from one iteration to the next.
-  QueueSnapshots(const DenoiseContext& context, const std::vector<QueueEntry>& order, bool cached);
+  /// The context must outlive it. cached: ranks keep keys and values from one iteration to the next.
+  QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, bool cached);
 
   /// The place in the order that the run begins with, or goes on with.
   int64_t first() const { return first_; }
@@ -34,12 +33,11 @@ class QueueSnapshots {
   /// Its step was applied, on ranks that have the queue.
   void applied(int64_t position, const BlockQueue& queue);
   /// The place behind the last entry that is taken.
-  int64_t end() const { return place_of(agenda_.certain()); }
+  int64_t end() const { return order_.place_of(agenda_.certain()); }
   /// When all is done: RunStopped if the run has ended before its end.
   void finish() const;
 
  private:
-  int64_t place_of(int64_t iteration) const;
   bool wanted(int64_t position) const;
   void complete(int64_t position, bool& part);
 
@@ -50,7 +48,7 @@ class QueueSnapshots {
   };
 
   const DenoiseContext& context_;
-  const std::vector<QueueEntry>& order_;
+  QueueOrder order_;
   bool cached_;
   int64_t rank_, iterations_;
   SnapshotAgenda agenda_;

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/data_dir.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/strategies.h"
 #include "model/wan/lora.h"
 
@@ -167,7 +168,9 @@ void add_flags(const FlagGroup& in, VideoOptions& o) {
             "channels, 1, h, w]");
   in.option("--frames", o.frames,
             "video frames, any number from 1; as many latent frames are made as hold them (Wan 2.1: "
-            "ceil((frames - 1) / 4) + 1) and the surplus is cut after decoding [from the model, else 81]");
+            "ceil((frames - 1) / 4) + 1) and the surplus is cut after decoding; or endless: until Ctrl-C or SIGTERM "
+            "(dualparal, fifo) [from the model, else 81]")
+      ->transform(endless_or_number());
   in.option("--height", o.height, "pixels [from the model, else 480]");
   in.option("--width", o.width, "pixels [from the model, else 832]");
   in.option("--fps", o.fps, "frames per second of the mp4 [from the model, else 16]");
@@ -255,7 +258,7 @@ nlohmann::ordered_json values_json(const GenerateOptions& o) {
           {"image", o.video.image},
           {"last_image", o.video.last_image},
           {"image_embeds", o.video.image_embeds},
-          {"frames", *o.video.frames},
+          {"frames", is_endless(o) ? nlohmann::ordered_json("endless") : nlohmann::ordered_json(*o.video.frames)},
           {"height", *o.video.height},
           {"width", *o.video.width},
           {"fps", *o.video.fps},

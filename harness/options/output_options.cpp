@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/errors.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/strategies.h"
 
 namespace dualparal {
@@ -44,7 +45,8 @@ void resolve_output(GenerateOptions& o) {
   check_usage(!o.output.overlap_decoding || find_strategy(o.run.strategy).streams_blocks,
               "--overlap-decoding: {} finishes all latents at once; nothing can be decoded before", o.run.strategy);
   if (leaves_nothing(o))
-    o.output.video = fmt::format("{}_{}-frames_seed-{}.mp4", o.run.strategy, *o.video.frames, o.sampling.seed);
+    o.output.video = fmt::format("{}_{}-frames_seed-{}.mp4", o.run.strategy,
+                                 is_endless(o) ? "endless" : std::to_string(*o.video.frames), o.sampling.seed);
 }
 
 }  // namespace dualparal

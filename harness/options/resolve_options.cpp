@@ -8,6 +8,7 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "comm/nccl_communicator.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/output_options.h"
 #include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
@@ -70,8 +71,8 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
 
 void check_video(const VideoOptions& o, const WanModel& model) {
   check_usage(*o.frames > 0, "--frames: expected a positive number, got {}", *o.frames);
-  check_usage(*o.frames <= kMostFrames, "--frames: expected at most {} (17 hours at 16 a second), got {}", kMostFrames,
-              *o.frames);
+  check_usage(*o.frames <= kMostFrames || *o.frames == kEndlessFrames,
+              "--frames: expected at most {} (17 hours at 16 a second), got {}", kMostFrames, *o.frames);
   check_usage(*o.fps > 0, "--fps: expected a positive number, got {}", *o.fps);
   check_usage(*o.fps <= kMostFps, "--fps: expected at most {}, got {}", kMostFps, *o.fps);
   for (const auto& [flag, pixels] : {std::pair("--height", *o.height), {"--width", *o.width}})
@@ -123,6 +124,7 @@ WanModel resolve_generate_options(GenerateOptions& o) {
                                   .latent_frames = model.geometry().latent_frames(*o.video.frames),
                                   .trained_frames = model.geometry().latent_frames(o.video.model_frames),
                                   .head_dim = model.transformer_config().attention_head_dim});
+  resolve_endless(o, model);
   resolve_output(o);
   resolve_snapshots(o);
   return model;

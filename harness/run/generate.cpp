@@ -15,6 +15,7 @@
 #include "comm/rank_group.h"
 #include "comm/rendezvous.h"
 #include "harness/media/video_file.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/strategies.h"
@@ -41,6 +42,9 @@ void print_summary(const GenerateOptions& options, const ResultLine& line) {
   fmt::print("{} frames ({} latent) of {} x {}: ", *line.frames, *line.latent_frames, *line.width, *line.height);
   if (line.provenance.contains("resumed_after"))
     fmt::print("denoised from iteration {} on, ", line.provenance["resumed_after"].get<int64_t>());
+  else if (line.provenance.contains("endless"))
+    fmt::print("denoised in {:.2f} s until it was told to stop, ",
+               line.provenance["endless"]["denoise_s"].get<double>());
   else if (line.latency_s)
     fmt::print("denoised in {:.2f} s, ", *line.latency_s);
   else
@@ -102,15 +106,17 @@ void run_as_rank(const GenerateOptions& options, const WanModel& model,
   const at::Device device = rank_device(options.model.device, environment);
   choose_kernels(options.model.kernels, device);
   Recorder recorder(device);
-  if (options.snapshots.active()) catch_stop_signals();
+  const bool stops_in_order = options.snapshots.active() || is_endless(options);
+  if (stops_in_order) catch_stop_signals(is_endless(options));
   RankGroup group(environment, {std::chrono::seconds(options.run.timeout_s), options.run.backend, device}, recorder);
-  if (options.snapshots.active()) catch_stop_signals();  // the group has set others
+  if (stops_in_order) catch_stop_signals(is_endless(options));  // the group has set others
   try {
     KeptModel kept;
     for (const GenerateOptions& one : runs_of(options)) {
-      const auto line =
-          RunSession(one, model, recorder, group, device, options.video.listed_prompts.empty() ? nullptr : &kept).run();
+      RunSession session(one, model, recorder, group, device, options.video.listed_prompts.empty() ? nullptr : &kept);
+      const auto line = session.run();
       if (line && !one.run.quiet) print_summary(one, *line);
+      if (session.stopped_after() && one.snapshots.active()) throw RunStopped(*session.stopped_after());
     }
   } catch (const RunStopped&) {
     throw;  // between two iterations: no message is under way
@@ -144,7 +150,11 @@ void with_way_on(const GenerateOptions& options, const std::vector<std::string>&
 void launch_run(const GenerateOptions& options, std::vector<std::string> arguments, int64_t world_size) {
   for (int64_t left = options.snapshots.restarts;; --left) {
     try {
-      return launch_ranks(arguments, world_size, options.snapshots.active());
+      const StopBy kept = options.snapshots.active() ? StopBy::kTermination : StopBy::kNothing;
+      return launch_ranks(arguments, world_size, is_endless(options) ? StopBy::kInterrupt : kept);
+    } catch (const RunStopped&) {
+      if (options.snapshots.active()) throw;
+      fail("told to stop before the run had begun: there is no video");
     } catch (const Error& error) {
       // A rank that was killed could not remove what it had begun.
       for (const GenerateOptions& one : runs_of(options)) {

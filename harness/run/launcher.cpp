@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -120,7 +121,7 @@ void pass_on(Child& child) {
 
 class Supervisor {
  public:
-  Supervisor(const std::vector<std::string>& arguments, int64_t nproc, bool keep_state) : keep_state_(keep_state) {
+  Supervisor(const std::vector<std::string>& arguments, int64_t nproc, StopBy stop_by) : stop_by_(stop_by) {
     for (int64_t rank = 0; rank < nproc; ++rank) children_.push_back(start(arguments, rank, nproc, server_));
   }
   ~Supervisor() {
@@ -141,9 +142,9 @@ class Supervisor {
         pass_on(child);
         reap(child);
       }
-      if (keep_state_ && (caught_signal == SIGTERM || caught_signal == SIGUSR1) && !stopping_) ask_to_stop();
+      if (is_wish(caught_signal) && !(caught_signal == SIGINT && asked_) && !stopping_) ask_to_stop();
       if (caught_signal && !stopping_)
-        stop(fmt::format("told to stop ({})", strsignal(caught_signal)), keep_state_ ? SIGINT : SIGTERM);
+        stop(fmt::format("told to stop ({})", strsignal(caught_signal)), kEnds.at(static_cast<size_t>(stop_by_)));
       if (stopping_ && Clock::now() > deadline_)
         for (Child& child : children_)
           if (child.running) {
@@ -157,6 +158,14 @@ class Supervisor {
   }
 
  private:
+  // By which ranks end at once: not one that they take for a wish.
+  static constexpr std::array kEnds = {SIGTERM, SIGINT, SIGHUP};
+
+  bool is_wish(int signal) const {
+    return (stop_by_ != StopBy::kNothing && (signal == SIGTERM || signal == SIGUSR1)) ||
+           (stop_by_ == StopBy::kInterrupt && signal == SIGINT);
+  }
+
   int64_t running() const {
     int64_t count = 0;
     for (const Child& child : children_) count += child.running;
@@ -170,7 +179,8 @@ class Supervisor {
     pass_on(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
     // One that had not come as far as to catch the signal has nothing to keep, and neither have the others.
-    const bool early = asked_ && WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1;
+    const bool early = (asked_ || is_wish(caught_signal)) && WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM &&
+                       is_wish(WTERMSIG(status));
     stopped_ = stopped_ || early || (WIFEXITED(status) && WEXITSTATUS(status) == kStoppedExitCode);
     if (early && !stopping_) stop("", SIGKILL);
     if (early || (WIFEXITED(status) && WEXITSTATUS(status) == kStoppedExitCode)) return;
@@ -216,7 +226,7 @@ class Supervisor {
   c10::intrusive_ptr<c10d::Store> store_ = local_store(server_.connect());
   std::vector<Child> children_;
   std::string cause_;
-  bool keep_state_;
+  StopBy stop_by_;
   bool stopping_ = false, usage_ = false;
   bool asked_ = false, stopped_ = false;  // to keep the run's state
   Clock::time_point deadline_;
@@ -224,7 +234,7 @@ class Supervisor {
 
 }  // namespace
 
-void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc, bool keep_state) {
+void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc, StopBy stop_by) {
   struct sigaction action {};
   action.sa_handler = [](int signal) { caught_signal = signal; };
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -232,8 +242,8 @@ void launch_ranks(const std::vector<std::string>& arguments, int64_t nproc, bool
     sigaction(signal, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // a sweep's points leave Ctrl-C to it
   }
-  if (keep_state) sigaction(SIGUSR1, &action, nullptr);
-  Supervisor(arguments, nproc, keep_state).run();
+  if (stop_by != StopBy::kNothing) sigaction(SIGUSR1, &action, nullptr);
+  Supervisor(arguments, nproc, stop_by).run();
 }
 
 bool launcher_interrupted() { return caught_signal != 0; }

@@ -11,6 +11,7 @@
 #include "base/measure/nvtx.h"
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/resolve_options.h"
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
@@ -21,15 +22,17 @@
 namespace dualparal {
 namespace {
 
+constexpr int64_t kKeptCalls = 4096;  // of the progress function: events of so many are kept of an endless run
 constexpr const char* kFp16Hint = " (fp16 holds numbers up to 65504; bf16 and fp32 hold larger ones: --dtype)";
 
-// Notes when latents become final. Where they are not finite, the watch may know since when.
+// Notes when latents become final, and counts them. Where they are not finite, the watch may know since when.
 class NotingSink final : public LatentsSink {
  public:
   NotingSink(LatentsSink& inner, Recorder& recorder, const std::optional<NumberWatch>& watch)
       : inner_(inner), recorder_(recorder), watch_(watch) {}
   void push(const at::Tensor& latents) override {
     recorder_.output(static_cast<int64_t>(latents.nbytes()));
+    frames_ += latents.size(2);
     try {
       inner_.push(latents);
     } catch (const NotFiniteError&) {
@@ -37,11 +40,13 @@ class NotingSink final : public LatentsSink {
       throw;
     }
   }
+  int64_t frames() const { return frames_; }
 
  private:
   LatentsSink& inner_;
   Recorder& recorder_;
   const std::optional<NumberWatch>& watch_;
+  int64_t frames_ = 0;
 };
 
 // The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone.
@@ -60,8 +65,22 @@ bool enough(const std::vector<double>& samples, const RunOptions& options) {
   return interval.half_width <= options.until_interval * interval.mean;  // not of one sample, whose interval is NaN
 }
 
+// Denoises. Iterations after which an endless run was told to stop; none: the video has its end.
+std::optional<int64_t> denoise_all(const RankRun& run, const DenoiseContext& context) {
+  if (!is_endless(run.options)) {
+    run.strategy.denoise(context);
+    return std::nullopt;
+  }
+  try {
+    run.strategy.denoise(context);
+  } catch (const RunStopped& stopped) {
+    return stopped.done();
+  }
+  return 0;  // a rank that had nothing to do
+}
+
 RankTrace denoise_once(const RankRun& run, const Request& request, const Experts& experts, Communicator& comm,
-                       Recorder& recorder, LatentsSink& sink) {
+                       Recorder& recorder, LatentsSink& sink, std::optional<int64_t>& stopped_after) {
   const at::Device device = run.placement.device;
   recorder.clear();
   recorder.set_phase("waiting for all ranks to be ready");
@@ -83,15 +102,24 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise({request, experts, comm, recorder, finished,
-                          [&](int64_t done, int64_t all) { progress.update(done, all); }, run.snapshots,
-                          static_cast<size_t>(run.options.run.receive_ahead)});
+    int64_t calls = 0;
+    const auto without_end = [&](int64_t, int64_t) {
+      progress.count(noting.frames(), "latent frames");
+      if (++calls % kKeptCalls != 0) return;
+      watch->restart();
+      recorder.clear();
+    };
+    const auto to_end = [&](int64_t done, int64_t all) { progress.update(done, all); };
+    DenoiseContext context{request,  experts, comm,          recorder,
+                           finished, to_end,  run.snapshots, static_cast<size_t>(run.options.run.receive_ahead)};
+    if (is_endless(run.options)) context.progress = without_end;
+    stopped_after = denoise_all(run, context);
     synchronize(device);
   }
   trace.end_s = event_clock();
   run.snapshots.ended();
   if (watch) watch->check();
-  trace.events = recorder.events();
+  if (!is_endless(run.options)) trace.events = recorder.events();
   const MemoryUsage memory = memory_usage(device);
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
   trace.peak_reserved_bytes = memory.peak_reserved_bytes;
@@ -135,7 +163,9 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
 Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model,
                      int64_t world_size) {
   const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
-  Workload work = workload(request, model.transformer_config(), bytes, world_size);
+  Request planned = request;
+  planned.latent_frames = planned_latent_frames(options, model);
+  Workload work = workload(planned, model.transformer_config(), bytes, world_size);
   work.from_image = shows_image(options, model);
   work.device = named_device(options.model.device).type();
   work.text_tokens = model.text_tokens();
@@ -202,6 +232,7 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
     recorder.set_phase("warming up");
     const NvtxRange range("{}: warm-up, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Request warmup = request;
+    warmup.latent_frames = planned_latent_frames(run.options, run.model);
     warmup.num_inference_steps = std::min(*run.options.run.warmup_steps, request.num_inference_steps);
     NullSink nowhere;
     DenoiseContext context{warmup, experts, with, recorder, nowhere};
@@ -226,7 +257,8 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   std::vector<RankTrace> repeats;
   NullSink nowhere;
   do {
-    repeats.push_back(denoise_once(run, request, experts, comm, recorder, repeats.empty() ? sink : nowhere));
+    repeats.push_back(
+        denoise_once(run, request, experts, comm, recorder, repeats.empty() ? sink : nowhere, result.stopped_after));
     const RankTrace& last = repeats.back();
     result.samples.push_back(latency_of_slowest(comm, last.end_s - last.begin_s));
   } while (!enough(result.samples, run.options.run));

@@ -2,6 +2,7 @@
 // One rank's denoising, the same in every mode: load, warm up, denoise, and say what was done.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "harness/options/generate_options.h"
@@ -14,7 +15,7 @@ namespace dualparal {
 /// What is to be generated, but for the prompt.
 Request make_request(const GenerateOptions& options, const WanModel& model);
 
-/// The sizes of a run, for the strategy's plan.
+/// The sizes of a run, for the strategy's plan; of an endless one, those of its planned_latent_frames().
 Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model, int64_t world_size);
 
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
@@ -45,6 +46,7 @@ struct RankResult {
   RankTrace trace;              ///< of the repeat whose latency is the median (of an even number, the lower one)
   std::vector<double> samples;  ///< latency of every repeat, that of the slowest rank, seconds
   double load_s = 0;            ///< reading its transformer weights
+  std::optional<int64_t> stopped_after;  ///< of an endless run: iterations after which it was told to stop
 };
 
 /// Denoises this rank's part of `request`.

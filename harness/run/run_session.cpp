@@ -9,22 +9,18 @@
 #include "base/files.h"
 #include "base/measure/memory.h"
 #include "harness/media/video_file.h"
+#include "harness/options/endless_options.h"
 #include "harness/options/resolve_options.h"
-#include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/options/timed_prompts.h"
 #include "harness/record/gpu_state.h"
-#include "harness/record/provenance.h"
 #include "harness/record/results.h"
-#include "harness/record/statistics.h"
 #include "harness/run/agreement.h"
 #include "harness/snapshots/resume_check.h"
 #include "harness/snapshots/stop_signals.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
 #include "model/checkpoint/safetensors.h"
-#include "model/ops/attention_kernel.h"
-#include "model/ops/kernels.h"
 
 namespace dualparal {
 
@@ -61,12 +57,13 @@ void RunSession::prepare() {
 
 void RunSession::open_snapshots() {
   const SnapshotOptions& o = options_.snapshots;
-  if (!o.active()) return;
+  if (!o.active() && !is_endless(options_)) return;
   recorder_.set_phase("looking for snapshots");
   snapshots_ = std::make_unique<RunSnapshots>(
-      RunSnapshotsOptions{o.folder, o.every_s, o.resume, o.must_resume, run_identity(options_),
-                          std::chrono::seconds(options_.run.timeout_s)},
+      RunSnapshotsOptions{o.folder, o.every_s, o.resume, o.must_resume, o.active() ? run_identity(options_) : nullptr,
+                          std::chrono::seconds(options_.run.timeout_s), is_endless(options_)},
       group_.comm(), group_.store());
+  if (!o.active()) return;
   const SavedRun* kept = snapshots_->resumed();
   strategy_->check_snapshots(work_, kept ? std::optional(kept->world_size) : std::nullopt);
   if (kept && leads() && !options_.run.quiet)
@@ -93,6 +90,7 @@ void RunSession::open_sink() {
     if (one.frame >= 0) chapters.push_back({one.frame, one.text});
   const VideoSinkOptions sink_options{
       .frames = *options_.video.frames,
+      .endless = is_endless(options_),
       .height = *options_.video.height,
       .width = *options_.video.width,
       .fps = *options_.video.fps,
@@ -215,13 +213,14 @@ void RunSession::denoise() {
                     snapshots_ ? *snapshots_ : no_snapshots()};
   LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*sink_) : nowhere;
   std::unique_ptr<LatentsSink> keeping;
-  if (snapshots_ && leads()) keeping = snapshots_->keeping(finished);
+  if (options_.snapshots.active() && leads()) keeping = snapshots_->keeping(finished);
   try {
     own_ = run_rank(run, request_, group_.comm(), recorder_, keeping ? *keeping : finished);
   } catch (const RunStopped& stopped) {
     snapshots_->stop(stopped.done());
     throw;
   }
+  if (own_.stopped_after && options_.snapshots.active()) snapshots_->stop(*own_.stopped_after);
   if (snapshots_) release_stop_signals();  // what is left is short, and done again by a run that is resumed
   if (leads() && device_.is_cuda()) gpu_state_ = gpu_state(pci_address(device_));
 }
@@ -234,48 +233,14 @@ std::optional<ResultLine> RunSession::finish() {
   if (!leads()) return std::nullopt;
   recorder_.set_phase("decoding and writing the video");
   sink_->finish();
+  check(!is_endless(options_) || sink_->latent_frames() > 0 || options_.snapshots.active(),
+        "told to stop before the first frames were finished: there is no video");
   ResultLine line = result_line(traces);
   // First what cannot be had again, then what only explains it.
   if (!options_.output.result.empty()) append_result(options_.output.result, line);
   if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());
   if (!options_.output.traces.empty()) write_traces(options_.output.traces, traces, line);
-  if (snapshots_) snapshots_->remove_all();
-  return line;
-}
-
-ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
-  ResultLine line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
-  set_rank_fields(line, traces);
-  line.samples = own_.samples;
-  if (const MeanInterval interval = mean_interval(own_.samples); own_.samples.size() > 1)
-    line.interval = interval.half_width / interval.mean;
-  line.text_encode_s = text_encode_s_;
-  line.load_s = own_.load_s;
-  if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
-  line.total_s = total_.seconds();
-  line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
-  line.peak_resident_bytes = peak_resident_bytes();
-  set_formula_fields(line, plan_, work_);
-  if (quality_) line.quality = quality_->result();
-  if (!options_.output.reference_latents.empty())
-    line.quality.update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
-                                        options_.output.no_decode ? nullptr : load_vae_));
-  set_config(line, options_);
-  line.program_hash = program_hash();
-  line.provenance = provenance(device_);
-  line.provenance["kernels"] = kernels_on(device_.type());
-  if (snapshots_) line.provenance["snapshot_every_s"] = options_.snapshots.every_s;
-  if (snapshots_ && snapshots_->resumed()) {  // times of a part are no times of the run
-    line.provenance["resumed_after"] = snapshots_->resumed()->done;
-    line.latency_s = line.first_block_s = line.bubble_ratio = line.flops = std::nullopt;
-    line.sent_bytes = std::nullopt;
-    line.samples.clear();
-    line.per_rank.clear();
-  }
-  line.provenance["attention"] =
-      attention_kernel(device_, placement_.dtype, model_.transformer_config().attention_head_dim);
-  line.provenance["gpu_state"] = gpu_state_;
+  if (options_.snapshots.active() && !own_.stopped_after) snapshots_->remove_all();
   return line;
 }
 

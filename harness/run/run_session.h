@@ -35,6 +35,8 @@ class RunSession {
 
   /// The result line on rank 0, none on the others.
   std::optional<ResultLine> run();
+  /// Iterations after which an endless run was told to stop; none: it was no such run.
+  std::optional<int64_t> stopped_after() const { return own_.stopped_after; }
 
  private:
   void prepare();
@@ -50,6 +52,7 @@ class RunSession {
   void set_prompts(PromptEmbeds embeds);
   void set_later_prompts(std::vector<at::Tensor> embeds);
   ResultLine result_line(const std::vector<RankTrace>& traces);
+  void set_endless(ResultLine& line) const;
   bool leads() const { return group_.rank() == 0; }
 
   const GenerateOptions& options_;

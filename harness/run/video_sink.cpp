@@ -15,6 +15,7 @@ namespace dualparal {
 namespace {
 
 constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory of one decoding call
+constexpr size_t kMostWaiting = 8;          // pieces, of a video without an end
 
 }  // namespace
 
@@ -48,7 +49,8 @@ void VideoSink::push(const at::Tensor& latents) {
                                      latent_frames_ + copy.size(2) - 1));
   latent_frames_ += copy.size(2);
   if (latents_) latents_->push(copy);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (options_.endless) changed_.wait(lock, [this] { return queue_.size() < kMostWaiting || failure_; });
   if (failure_) std::rethrow_exception(failure_);  // a full disk ends the denoising, too
   if (spool_) return spool_->push(copy);
   if (copy.is_alias_of(latents)) copy = copy.clone();
@@ -75,9 +77,10 @@ void VideoSink::finish() {
   changed_.notify_all();
   worker_.join();
   if (failure_) std::rethrow_exception(failure_);
-  if (options_.decode)
+  if (options_.decode && !options_.endless)
     check(frames_written_ == options_.frames, "{} frames were decoded, expected {}", frames_written_, options_.frames);
-  if (video_) video_->finish();
+  if (options_.endless && frames_written_ == 0) video_.reset();
+  if (video_) video_->finish(options_.endless ? VideoIndex::kFragments : VideoIndex::kWhole);
 }
 
 // Undefined: there is nothing more to do.
@@ -89,6 +92,7 @@ at::Tensor VideoSink::next() {
   if (queue_.empty()) return {};
   at::Tensor latents = std::move(queue_.front());
   queue_.pop_front();
+  changed_.notify_all();
   return latents;
 }
 
@@ -115,6 +119,7 @@ void VideoSink::work() {
   } catch (...) {
     const std::lock_guard lock(mutex_);
     failure_ = std::current_exception();
+    changed_.notify_all();
   }
 }
 

@@ -22,6 +22,8 @@ namespace dualparal {
 
 struct VideoSinkOptions {
   int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
+  /// As many as come. With `overlap`, push() waits while much is still to be decoded: memory does not grow.
+  bool endless = false;
   int64_t height = 0, width = 0, fps = 16;
   at::Device device = at::kCPU;  ///< that decodes
   bool decode = true;
@@ -50,6 +52,9 @@ class VideoSink final : public LatentsSink {
   /// Seconds spent decoding (and measuring and writing).
   double decode_s() const { return decode_s_; }
   int64_t decode_peak_memory_bytes() const { return decode_peak_bytes_; }
+  /// Pushed so far; decoded, once finish() is done.
+  int64_t latent_frames() const { return latent_frames_; }
+  int64_t frames_written() const { return frames_written_; }
 
  private:
   void start_worker();

@@ -96,7 +96,7 @@ std::vector<Piece> order_of(const QueueSize& size, bool applies, bool updated) {
     for (; applies && applied <= position; ++applied) order.push_back({queue[applied].block, queue[applied].age, true});
   };
   for (int64_t position = 0; position < static_cast<int64_t>(queue.size()); ++position) {
-    const QueueEntry& entry = queue[position];
+    const QueueEntry entry = queue[position];
     apply_until(needed_position(size.blocks, size.steps, entry, updated));
     order.push_back({entry.block, entry.age, false});
     apply_until(final_position(queue, position, size.steps, size.stages));

@@ -2,6 +2,7 @@
 #include "harness/snapshots/run_snapshots.h"
 
 #include <cstdio>
+#include <thread>
 
 #include "base/errors.h"
 #include "harness/snapshots/stop_signals.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr const char* kStopKey = "snapshot/stop";
 constexpr const char* kEndKey = "snapshot/end";
+constexpr int64_t kKeptDecisions = 1024;
 
 std::string decision_key(int64_t done) { return fmt::format("snapshot/after {}", done); }
 
@@ -48,19 +50,22 @@ RunSnapshots::RunSnapshots(RunSnapshotsOptions options, Communicator& comm, c10:
       rank_(comm.rank()),
       world_size_(comm.world_size()),
       store_(std::move(store)) {
-  if (rank_ == 0) {
-    folder_.hold();
-    if (options_.resume) resumed_ = folder_.newest(say);
-    check(resumed_ || !options_.must_resume, "--resume {}: there is no snapshot in it", options_.folder.string());
-    check(options_.resume || !folder_.holds_snapshots(),
-          "--snapshot {}: there are snapshots of an earlier run in it; --resume goes on from them, or give another "
-          "folder",
-          options_.folder.string());
-    folder_.forget_after(resumed_);
-  }
+  if (!keeps()) return;
+  if (rank_ == 0) open_folder();
   // The others go on from what rank 0 has found to be whole.
   const std::string done = comm.gather(resumed_ ? std::to_string(resumed_->run.done) : "").at(0);
   if (rank_ > 0 && !done.empty()) resumed_ = folder_.read(std::stoll(done), /*verify=*/false);
+}
+
+void RunSnapshots::open_folder() {
+  folder_.hold();
+  if (options_.resume) resumed_ = folder_.newest(say);
+  check(resumed_ || !options_.must_resume, "--resume {}: there is no snapshot in it", options_.folder.string());
+  check(options_.resume || !folder_.holds_snapshots(),
+        "--snapshot {}: there are snapshots of an earlier run in it; --resume goes on from them, or give another "
+        "folder",
+        options_.folder.string());
+  folder_.forget_after(resumed_);
 }
 
 std::unique_ptr<LatentsSink> RunSnapshots::keeping(LatentsSink& sink) {
@@ -90,11 +95,14 @@ SnapshotDecision RunSnapshots::decide(int64_t done) {
   }
   if (stopping_) {
     decision = SnapshotDecision::kKeepAndStop;
-  } else if (!failed_ && since_last_.seconds() >= options_.every_s && (options_.every_s == 0 || !writer_.busy())) {
+  } else if (keeps() && !failed_ && since_last_.seconds() >= options_.every_s &&
+             (options_.every_s == 0 || !writer_.busy())) {
     decision = SnapshotDecision::kKeep;
     since_last_ = Stopwatch();
   }
   if (store_) store_->set(decision_key(done), bytes(std::to_string(static_cast<int>(decision))));
+  // Ranks wait for each other's messages: none is so far behind.
+  if (store_ && done > kKeptDecisions) store_->deleteKey(decision_key(done - kKeptDecisions));
   return decision;
 }
 
@@ -118,6 +126,7 @@ nlohmann::ordered_json RunSnapshots::about(int64_t done, int64_t keepers) const 
 }
 
 void RunSnapshots::save(int64_t done, int64_t keepers, RunState state) {
+  if (!keeps()) return;
   writer_.add(
       [this, file = folder_.rank_file(done, rank_), done, state = std::move(state), text = about(done, keepers)] {
         write_snapshot_file(file, state, text);
@@ -129,6 +138,7 @@ void RunSnapshots::save(int64_t done, int64_t keepers, RunState state) {
 void RunSnapshots::ended() {
   if (!store_) return;
   if (rank_ == 0) return store_->set(kEndKey, bytes("-1"));
+  while (options_.endless && !store_->check({kEndKey})) std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const int64_t stopped = std::stoll(read_key(*store_, kEndKey, options_.timeout));
   if (stopped >= 0) throw RunStopped(stopped);
 }

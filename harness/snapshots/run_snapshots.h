@@ -18,12 +18,13 @@
 namespace dualparal {
 
 struct RunSnapshotsOptions {
-  std::filesystem::path folder;
+  std::filesystem::path folder;        ///< empty: nothing is kept, the run only stops when it is told to
   double every_s = 60;                 ///< 0: after every iteration
   bool resume = false;                 ///< go on from the newest snapshot in the folder
   bool must_resume = false;            ///< ... and fail if there is none
   nlohmann::ordered_json run;          ///< what a run that resumes this one must agree with (resume_check.h)
   std::chrono::seconds timeout{1800};  ///< for a decision
+  bool endless = false;                ///< the run ends by being told to stop: ranks without work wait as long
 };
 
 class RunSnapshots final : public Snapshots {
@@ -51,6 +52,8 @@ class RunSnapshots final : public Snapshots {
  private:
   class KeepingSink;
 
+  bool keeps() const { return !options_.folder.empty(); }
+  void open_folder();
   bool wished();
   void tell_failure();
   nlohmann::ordered_json about(int64_t done, int64_t keepers) const;

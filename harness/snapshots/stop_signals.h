@@ -4,8 +4,9 @@
 
 namespace dualparal {
 
-/// From now on they only note the wish. May be called again, after somebody else has set handlers of his own.
-void catch_stop_signals();
+/// From now on they only note the wish; with `interrupts`, so does Ctrl-C (SIGINT), the first time: the second ends the
+/// process at once. May be called again, after somebody else has set handlers of his own.
+void catch_stop_signals(bool interrupts = false);
 /// Puts back the handlers that were there before.
 void release_stop_signals();
 /// Whether one of them came.

@@ -46,6 +46,12 @@ void NumberWatch::check() const {
   }
 }
 
+void NumberWatch::restart() {
+  check();
+  activities_.clear();
+  sums_.resize(1);
+}
+
 void NumberWatch::refuse(const std::string& activity) const {
   fail("a prediction is not finite, it holds NaN or infinity: the first such one while {}{}", activity, hint_);
 }

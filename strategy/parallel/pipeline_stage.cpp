@@ -15,7 +15,7 @@ WorkLabel latents_label(const StageJob& job) { return {job.block, job.step, 0, -
 }  // namespace
 
 PipelineStage::PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
-                             std::vector<StageJob> jobs, size_t ahead)
+                             StageJobs jobs, size_t ahead)
     : denoiser_(denoiser),
       grid_(grid),
       rank_(comm.rank()),
@@ -81,7 +81,7 @@ void PipelineStage::post_receives(size_t count) {
   const auto micro_batches = static_cast<size_t>(denoiser_.micro_batches());
   const Transformer& model = denoiser_.transformer();
   while (hidden_.size() < count && posted_ < allowed_ * micro_batches) {
-    const StageJob& job = jobs_[posted_ / micro_batches];
+    const StageJob job = jobs_[posted_ / micro_batches];
     exchange_.begin(label(job, static_cast<int64_t>(posted_ % micro_batches)));
     const int64_t tokens = own_tokens(job).size();
     hidden_.push_back(
@@ -101,7 +101,7 @@ at::Tensor PipelineStage::receive_hidden() {
 }
 
 void PipelineStage::run(const at::Tensor& window, const Attention& attention, const Denoiser& of_video) {
-  const StageJob& job = jobs_.at(next_++);
+  const StageJob job = jobs_[next_++];
   const NvtxRange range("block {} step {}", job.block, job.step);
   std::vector<at::Tensor> halves;
   for (int64_t m = 0; m < denoiser_.micro_batches(); ++m) {
@@ -165,8 +165,9 @@ void PipelineStage::apply_until(int64_t job, const Apply& apply) {
   if (!first()) return;
   for (; static_cast<int64_t>(applied_) <= job; ++applied_) {
     const auto pieces = take_pieces();
-    const auto span = recorder_.compute(latents_label(jobs_[applied_]));
-    apply(static_cast<int64_t>(applied_), put_together(jobs_[applied_], pieces));
+    const StageJob job = jobs_[applied_];
+    const auto span = recorder_.compute(latents_label(job));
+    apply(static_cast<int64_t>(applied_), put_together(job, pieces));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "strategy/denoise/denoiser.h"
@@ -29,18 +30,33 @@ struct StageJob {
   int64_t first_frame = 0;     ///< of the video
 };
 
+/// The jobs of a run in order: given, or worked out one by one where they are too many to be kept.
+class StageJobs {
+ public:
+  StageJobs(std::vector<StageJob> jobs)  // NOLINT(google-explicit-constructor)
+      : count_(jobs.size()), job_([jobs = std::move(jobs)](size_t job) { return jobs.at(job); }) {}
+  /// What `job` refers to must outlive the stage.
+  StageJobs(size_t count, std::function<StageJob(size_t)> job) : count_(count), job_(std::move(job)) {}
+
+  size_t size() const { return count_; }
+  StageJob operator[](size_t job) const { return job_(job); }
+
+ private:
+  size_t count_;
+  std::function<StageJob(size_t)> job_;
+};
+
 class PipelineStage {
  public:
   /// `jobs`: every pass of the run, in order, the same on every rank, so shapes need not travel. `ahead`: hidden states
   /// under way beside the one that is computed, where jobs do not wait for each other. The denoiser has the halves of
   /// this rank (StageGrid::halves_of), and tells the transformer of the video, unless run() is given another.
-  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid,
-                std::vector<StageJob> jobs, size_t ahead);
+  PipelineStage(const Denoiser& denoiser, Communicator& comm, Recorder& recorder, const StageGrid& grid, StageJobs jobs,
+                size_t ahead);
 
   bool first() const { return place_.stage == 0; }
-  const std::vector<StageJob>& jobs() const { return jobs_; }
 
-  /// Only the first `jobs` of jobs() are certain to be run: no others are waited for ahead of time.
+  /// Only the first `jobs` of them are certain to be run: no others are waited for ahead of time.
   void allow(size_t jobs) { allowed_ = std::min(jobs, jobs_.size()); }
 
   /// This rank's part of the next job. The first stage passes the window, [1, channels, frames, h, w]; the others
@@ -51,7 +67,7 @@ class PipelineStage {
   void run(const at::Tensor& window, const Attention& attention) { run(window, attention, denoiser_); }
   void run(const at::Tensor& window, const Attention& attention, const Denoiser& of_video);
 
-  /// What to do with the prediction of jobs()[job], [1, channels, kept frames, h, w] fp32.
+  /// What to do with the prediction of a job, [1, channels, kept frames, h, w] fp32.
   using Apply = std::function<void(int64_t job, const at::Tensor& prediction)>;
   /// First stage: waits for the predictions of all jobs up to `job` that were not yet applied, and applies them in
   /// order. Nothing on the other stages.
@@ -88,7 +104,7 @@ class PipelineStage {
   Exchange exchange_, within_;  // with other stages; within this one
   std::optional<GroupAttention> group_;
   Recorder& recorder_;
-  std::vector<StageJob> jobs_;
+  StageJobs jobs_;
   size_t ahead_;
   size_t allowed_;
 

@@ -13,7 +13,7 @@ namespace {
 
 std::vector<int64_t> lengths(int64_t frames, int64_t block_frames, int64_t context_frames) {
   std::vector<int64_t> out;
-  for (const Block& block : make_blocks(frames, block_frames, context_frames)) out.push_back(block.frames());
+  for (const Block block : make_blocks(frames, block_frames, context_frames)) out.push_back(block.frames());
   return out;
 }
 
@@ -42,7 +42,7 @@ BOOST_AUTO_TEST_CASE(blocks_of_several_videos_follow_each_other) {
     const Block& alone = one[i % one.size()];
     BOOST_TEST((all[i].begin == alone.begin && all[i].end == alone.end));
     BOOST_TEST(all[i].video == static_cast<int64_t>(i / one.size()));
-    BOOST_TEST(has_successor(all, static_cast<int64_t>(i)) == (i % one.size() + 1 < one.size()));
+    BOOST_TEST(all.has_successor(static_cast<int64_t>(i)) == (i % one.size() + 1 < one.size()));
   }
 }
 
@@ -76,9 +76,34 @@ BOOST_AUTO_TEST_CASE(every_block_takes_every_step_once_from_tail_to_head) {
   }
 }
 
+// A plan as long as years of video costs nothing, and begins as a short one does.
+BOOST_AUTO_TEST_CASE(a_video_without_end_is_planned_place_by_place) {
+  constexpr int64_t kFrames = int64_t{1} << 38, kSteps = 7;
+  const auto endless = make_blocks(kFrames, 8, 4), some = make_blocks(1000, 8, 4);
+  for (size_t i = 0; i + 1 < some.size(); ++i)
+    BOOST_TEST((endless[i].begin == some[i].begin && endless[i].end == some[i].end), "block " << i);
+  const auto count = static_cast<int64_t>(endless.size());
+  BOOST_TEST(endless[count - 1].end == kFrames);
+  const auto order = make_queue(count, kSteps), short_order = make_queue(static_cast<int64_t>(some.size()), kSteps);
+  int64_t place = 0;
+  for (int64_t k = 0; k < static_cast<int64_t>(some.size()); ++k) {
+    BOOST_TEST(order.place_of(k) == place);
+    for (int64_t block = k; block > std::max<int64_t>(-1, k - kSteps); --block, ++place) {
+      const QueueEntry entry = order[place], other = short_order[place];
+      BOOST_TEST((entry.iteration == k && entry.block == block && entry.age == k - block), "place " << place);
+      BOOST_TEST((other.iteration == k && other.block == block), "place " << place);
+    }
+  }
+  const int64_t far = int64_t{1} << 33, there = order.place_of(far);
+  BOOST_TEST(order[there].iteration == far);
+  BOOST_TEST(order[there].block == far);
+  BOOST_TEST(order[there - 1].iteration == far - 1);
+  BOOST_TEST(short_order.place_of(short_order.iterations()) == static_cast<int64_t>(short_order.size()));
+}
+
 BOOST_AUTO_TEST_CASE(a_step_needs_the_results_it_starts_from) {
   const auto queue = make_queue(4, 6);
-  for (const QueueEntry& entry : queue) {
+  for (const QueueEntry entry : queue) {
     const int64_t updated = needed_position(4, 6, entry, true), own = needed_position(4, 6, entry, false);
     if (entry.age == 0)
       BOOST_TEST(own == -1);
@@ -93,10 +118,10 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(noise_pool)
 
-std::vector<at::Tensor> noise_of(const Request& request, const std::vector<Block>& blocks, bool sharing) {
+std::vector<at::Tensor> noise_of(const Request& request, const Blocks& blocks, bool sharing) {
   BlockNoise noise(request, 3, 2, sharing);
   std::vector<at::Tensor> out;
-  for (const Block& block : blocks) out.push_back(noise.next(block));
+  for (const Block block : blocks) out.push_back(noise.next(block));
   return out;
 }
 

@@ -154,6 +154,27 @@ BOOST_AUTO_TEST_CASE(missing_frames_are_refused) {
   BOOST_TEST(folder.list().empty());
 }
 
+// Decoding is slower than this: push() waits, so only some pieces are in memory.
+BOOST_AUTO_TEST_CASE(a_video_without_an_end_has_as_many_frames_as_come) {
+  const TempFolder folder;
+  VideoSinkOptions wanted = options(int64_t{1} << 40, true);
+  wanted.endless = true;
+  wanted.video_path = folder / "v.mp4";
+  {
+    VideoSink sink(wanted, embedded_vae, nullptr);
+    for (int i = 0; i < 40; ++i) sink.push(latents_of(1));
+    sink.finish();
+    BOOST_TEST(sink.latent_frames() == 40);
+    BOOST_TEST(sink.frames_written() == 157);
+  }
+  BOOST_TEST(read_video(folder / "v.mp4").size(0) == 157);
+  VideoSink none((wanted.video_path = folder / "none.mp4", wanted), embedded_vae, nullptr);
+  none.finish();
+  BOOST_TEST(folder.list() == std::vector<std::string>{"v.mp4"}, boost::test_tools::per_element());
+  VideoSink failing(wanted, no_vae, nullptr);
+  expect_error({"on fire"}, [&] { push_until_it_throws(failing); });
+}
+
 BOOST_AUTO_TEST_CASE(a_path_that_cannot_be_written_fails_at_once) {
   VideoSinkOptions wanted = options(5, false);
   wanted.video_path = "/proc/nothing/v.mp4";

@@ -69,7 +69,7 @@ std::string why(const std::vector<const Judged*>& own, double fastest) {
   const Judged* simulated = best(Kind::kSimulated, seconds);
   const Judged* slower = best(Kind::kSlower, seconds);
   const Judged* large = best(Kind::kTooLarge, memory);
-  if (simulated) {
+  if (simulated && !(slower && slower->verdict.seconds < simulated->verdict.seconds)) {
     std::string text = fmt::format("{:.2f} s, {:.2f} times the fastest: {}", simulated->verdict.seconds,
                                    simulated->verdict.seconds / fastest, where_time_goes(simulated->verdict.line));
     if (large)

@@ -23,8 +23,9 @@ using Kind = Event::Kind;
 
 // Thirty years: no trace holds such an event, but a wrong rate or a wrong number of a cluster makes some.
 constexpr double kLongestEvent = 1e9;
-constexpr size_t kRanksNamed = 8;     // in an error
-constexpr double kSamePeriod = 1e-9;  // relative
+constexpr size_t kRanksNamed = 8;  // in an error
+// Relative. SimGrid itself counts time in steps of 1e-9 s and shares bandwidth to 1e-5 of it.
+constexpr double kSamePeriod = 1e-6;
 
 void write_all(int file, const void* data, size_t size) {
   for (size_t done = 0; done < size;) {

@@ -101,6 +101,12 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
                   .efficiency = cluster.efficiency.basis,
                   .file_hash = text_hash(read_file(cluster.file))};
   set_rank_fields(line, replayed);
+  // Of what was not replayed: each time as long as the ones around it.
+  for (const RankTrace& rank : replayed)
+    if (rank.repeat) {
+      line.provenance["steady_state"] = {{"times", rank.repeat->times}, {"period_s", rank.repeat->period_s}};
+      break;
+    }
   line.latency_without_memory_limit_s = line.latency_s;
   if (const std::string failure = memory_failure(replayed, cluster); !failure.empty()) {
     line.status = ResultStatus::kFailed;

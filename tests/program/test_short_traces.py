@@ -60,6 +60,11 @@ def test_short_traces_give_the_same_lines(tmp_path, flags):
     short, short_size = lines_of(tmp_path, flags, short=True)
     assert [line["kind"] for line in short] == ["traced", "simulated"]
     check_same(whole, short)
+    assert "steady_state" not in whole[1]["provenance"]
+    if "ring" in flags:  # 8 of 30 steps were traced, four more and the last section replayed
+        steady = short[1]["provenance"]["steady_state"]
+        assert 1 < steady["times"] < 23
+        assert 29 * steady["period_s"] < short[1]["latency_s"] < 31 * steady["period_s"]
     if "dualparal" not in flags or 961 in flags:
         assert short_size < whole_size / 2
     events = [sorted(json.loads((tmp_path / f"timeline_{s}.json").read_text())["traceEvents"],

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
@@ -91,6 +92,7 @@ struct Ranks {
   Placement placement;
   Range chosen;       // of all: those that are run
   double load_s = 0;  // of the rank that took longest
+  std::vector<Request> following = {};
 
   bool shapes_only() const { return options.run.mode == Mode::kTrace; }
 };
@@ -107,9 +109,16 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
                                    options.run.strategy, rank, world_size);
     NullSink nowhere;
     try {
-      RankResult result =
-          run_rank({options, ranks.model, ranks.strategy, ranks.plan, ranks.placement, true, true, title}, request,
-                   *comm, recorder, nowhere);
+      RankResult result = run_rank({.options = options,
+                                    .model = ranks.model,
+                                    .strategy = ranks.strategy,
+                                    .plan = ranks.plan,
+                                    .placement = ranks.placement,
+                                    .count_work = true,
+                                    .shows_progress = true,
+                                    .title = title,
+                                    .following = ranks.following},
+                                   request, *comm, recorder, nowhere);
       result.trace.timed = !ranks.shapes_only();
       if (ranks.shapes_only())  // between messages that follow each other, nothing is computed
         std::erase_if(result.trace.events,
@@ -176,8 +185,10 @@ Emulation emulated(const GenerateOptions& options, const WanModel& model, const 
   else
     set_images(request, options, model, device);
   const Workload work = workload_of(options, request, model, options.run.world_size);
-  Emulation out{std::move(request), {device, parse_dtype(options.model.dtype)}, work, strategy->plan(work)};
+  Emulation out{std::move(request), {device, parse_dtype(options.model.dtype)}, work,
+                plan_videos(options.run, *strategy, work)};
   Ranks ranks{options, model, *strategy, out.plan, out.placement, ranks_chosen};
+  ranks.following.assign(static_cast<size_t>(videos_in_run(options) - 1), out.request);
   out.traces = traces_of(ranks, out.request);
   out.load_s = ranks.load_s;
   return out;

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "harness/media/video_file.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/timed_prompts.h"
 
 namespace dualparal {
@@ -63,6 +64,10 @@ std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const S
 namespace {
 
 std::string kept_latents(const GenerateOptions& resolved) {
+  if (in_scenario(resolved))
+    return resolved.output.save_latents.empty()
+               ? "nothing of these videos is kept; --save-latents keeps the latents of each that is finished"
+               : "latents of the videos that were finished are kept, and no result line";
   if (!resolved.video.listed_prompts.empty())
     return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
   if (resolved.snapshots.active())

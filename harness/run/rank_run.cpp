@@ -12,7 +12,9 @@
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
 #include "harness/options/endless_options.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
+#include "harness/options/strategies.h"
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
 #include "model/checkpoint/safetensors.h"
@@ -65,10 +67,28 @@ bool enough(const std::vector<double>& samples, const RunOptions& options) {
   return interval.half_width <= options.until_interval * interval.mean;  // not of one sample, whose interval is NaN
 }
 
-// Denoises. Iterations after which an endless run was told to stop; none: the video has its end.
+// All videos of the run: at once, or each when the one before is finished on every rank.
+void denoise_videos(const RankRun& run, const DenoiseContext& context) {
+  if (run.following.empty()) return run.strategy.denoise(context);
+  if (queues_videos(run.options.run)) {
+    DenoiseContext all = context;
+    all.following = run.following;
+    return run.strategy.denoise(all);
+  }
+  context.recorder.begin_video();
+  run.strategy.denoise(context);
+  for (const Request& next : run.following) {
+    context.comm.barrier();
+    context.recorder.begin_video();
+    run.strategy.denoise({next, context.transformer, context.comm, context.recorder, context.sink, context.progress,
+                          context.snapshots, context.receive_ahead});
+  }
+}
+
+// Denoises. Iterations after which an endless run was told to stop; none: the videos have their end.
 std::optional<int64_t> denoise_all(const RankRun& run, const DenoiseContext& context) {
   if (!is_endless(run.options)) {
-    run.strategy.denoise(context);
+    denoise_videos(run, context);
     return std::nullopt;
   }
   try {
@@ -166,6 +186,7 @@ Workload workload_of(const GenerateOptions& options, const Request& request, con
   Request planned = request;
   planned.latent_frames = planned_latent_frames(options, model);
   Workload work = workload(planned, model.transformer_config(), bytes, world_size);
+  work.videos = videos_in_run(options);
   work.from_image = shows_image(options, model);
   work.device = named_device(options.model.device).type();
   work.text_tokens = model.text_tokens();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "harness/options/generate_options.h"
@@ -40,6 +41,7 @@ struct RankRun {
   /// there are used, warm.
   std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
   Snapshots& snapshots = no_snapshots();
+  std::span<const Request> following = {};  ///< of a list in a scenario: the videos behind the first
 };
 
 struct RankResult {
@@ -49,7 +51,7 @@ struct RankResult {
   std::optional<int64_t> stopped_after;  ///< of an endless run: iterations after which it was told to stop
 };
 
-/// Denoises this rank's part of `request`.
+/// Denoises this rank's part of `request`, and of those that follow it.
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
                     LatentsSink& sink);
 

@@ -25,9 +25,9 @@ void leave_out_sums(ResultLine& line) {
 
 // Its latency is that of the frames that there are, with others under way: not one to be held against others.
 void RunSession::set_endless(ResultLine& line) const {
-  line.frames = options_.output.no_decode ? model_.geometry().frames(std::max<int64_t>(1, sink_->latent_frames()))
-                                          : sink_->frames_written();
-  line.latent_frames = sink_->latent_frames();
+  line.latent_frames = output_->latent_frames();
+  line.frames = options_.output.no_decode ? model_.geometry().frames(std::max<int64_t>(1, output_->latent_frames()))
+                                          : output_->frames_written();
   line.provenance["endless"] = {{"denoise_s", own_.samples.at(0)}};
   line.bubble_ratio_slots = std::nullopt;
   line.analytic_cost = std::nullopt;
@@ -41,13 +41,15 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
     line.interval = interval.half_width / interval.mean;
   line.text_encode_s = text_encode_s_;
   line.load_s = own_.load_s;
-  if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
+  if (!options_.output.no_decode) line.decode_s = output_->decode_s();
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
+  if (!options_.output.no_decode) line.decode_peak_memory_bytes = output_->decode_peak_memory_bytes();
   line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plan_, work_);
-  if (quality_) line.quality = quality_->result();
+  const auto qualities = output_->qualities();
+  if (!line.videos) line.quality = qualities.at(0);
+  for (size_t video = 0; video < line.per_video.size(); ++video) line.per_video[video].quality = qualities.at(video);
   if (!options_.output.reference_latents.empty())
     line.quality.update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
                                         options_.output.no_decode ? nullptr : load_vae_));

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
+#include "model/tokenizer/character_map.h"
 #include "model/tokenizer/prompt_cleaning.h"
 #include "model/tokenizer/text_length.h"
 #include "model/tokenizer/unigram_model.h"
@@ -62,9 +63,13 @@ bool Tokenizer::is_in(const fs::path& dir) {
 }
 
 void Tokenizer::read_sentencepiece(const fs::path& file) {
-  const std::string other = no_file(file);
-  check(other.empty(), "{}: expected a file, this is {}", file.string(), other);
-  const auto status = processor_->Load(file.string());
+  const std::string model = read_file(file);
+  try {
+    check_character_maps_of_model(model);
+  } catch (const Error& error) {
+    fail("{}: not a sentencepiece model: {}", file.string(), error.what());
+  }
+  const auto status = processor_->LoadFromSerializedProto(model);
   check(status.ok(), "{}: not a sentencepiece model: {}", file.string(), status.ToString());
   end_token_ = processor_->eos_id();
   check(end_token_ >= 0, "{}: the sentencepiece model has no end-of-sentence token", file.string());

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
+#include "model/tokenizer/character_map.h"
 #include "model/tokenizer/prompt_cleaning.h"
 #include "model/tokenizer/text_length.h"
 #include "model/tokenizer/unigram_model.h"
@@ -24,6 +25,11 @@ namespace {
 constexpr int64_t kWanTextLength = 512;
 constexpr const char* kSentencepieceFile = "spiece.model";
 constexpr const char* kTokenizersFile = "tokenizer.json";
+
+void load(sentencepiece::SentencePieceProcessor& processor, const std::string& model) {
+  const auto status = processor.LoadFromSerializedProto(model);
+  check(status.ok(), "{}", status.ToString());
+}
 
 }  // namespace
 
@@ -62,18 +68,24 @@ bool Tokenizer::is_in(const fs::path& dir) {
 }
 
 void Tokenizer::read_sentencepiece(const fs::path& file) {
-  const std::string other = no_file(file);
-  check(other.empty(), "{}: expected a file, this is {}", file.string(), other);
-  const auto status = processor_->Load(file.string());
-  check(status.ok(), "{}: not a sentencepiece model: {}", file.string(), status.ToString());
+  const std::string model = read_file(file);
+  try {
+    check_character_maps_of_model(model);
+    load(*processor_, model);
+  } catch (const std::exception& error) {  // the library's tries throw what it does not catch
+    fail("{}: not a sentencepiece model: {}", file.string(), error.what());
+  }
   end_token_ = processor_->eos_id();
   check(end_token_ >= 0, "{}: the sentencepiece model has no end-of-sentence token", file.string());
 }
 
 void Tokenizer::read_tokenizers(const fs::path& file) {
   UnigramModel model = read_unigram_model(file);
-  const auto status = processor_->LoadFromSerializedProto(model.sentencepiece_model);
-  check(status.ok(), "{}: its vocabulary makes no sentencepiece model: {}", file.string(), status.ToString());
+  try {
+    load(*processor_, model.sentencepiece_model);
+  } catch (const std::exception& error) {
+    fail("{}: its vocabulary makes no sentencepiece model: {}", file.string(), error.what());
+  }
   end_token_ = model.end_token;
   added_tokens_ = std::move(model.added_tokens);
 }

@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/parse_json.h"
+#include "model/tokenizer/character_map.h"
 
 namespace dualparal {
 namespace {
@@ -79,6 +80,7 @@ std::string character_map(const Json& tokenizer) {
     const auto type = step.at("type").get<std::string>();
     if (type == "Precompiled") {
       if (step.at("precompiled_charsmap").is_string()) map = from_base64(step.at("precompiled_charsmap"));
+      check_character_map(map);
       continue;
     }
     const bool squeezes = type == "Replace" && step.at("pattern").value("Regex", "") == " {2,}";

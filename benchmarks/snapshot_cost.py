@@ -4,12 +4,14 @@
     python benchmarks/snapshot_cost.py [--every 60 5 1] [--pairs 5] [--program build/dualparal] [-- FLAGS]
 
 A line an interval: snapshots that were kept in a run, the median latency without and with them, the ratio of the two
-medians and the ratios of all pairs. A run must be longer than the interval, else nothing is kept: --frames decides.
+medians and the ratios of all pairs; the ratio of the medians of processor time, of all ranks from start to end, which
+other work on the machine disturbs less. A run must be longer than the interval, else nothing is kept: --frames decides.
 FLAGS are more of `dualparal generate`.
 """
 import argparse
 import json
 import pathlib
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -30,8 +32,14 @@ def kept_in(folder: pathlib.Path, running) -> set:
     return seen
 
 
+def processor_time() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def latency(program: pathlib.Path, flags: list, every: float | None) -> tuple:
-    """Seconds that denoising took, and how many snapshots were kept meanwhile."""
+    """Seconds that denoising took, processor time of the run, and how many snapshots were kept meanwhile."""
+    before = processor_time()
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         kept = folder / "kept"
@@ -47,7 +55,7 @@ def latency(program: pathlib.Path, flags: list, every: float | None) -> tuple:
             watch.join()
         if child.returncode:
             raise SystemExit(f"error: the run failed: {errors.strip()}")
-        return json.loads((folder / "r.jsonl").read_text())["latency_s"], len(seen)
+        return json.loads((folder / "r.jsonl").read_text())["latency_s"], processor_time() - before, len(seen)
 
 
 def main() -> None:
@@ -61,16 +69,18 @@ def main() -> None:
     flags = [*FLAGS, "--frames", str(arguments.frames), *arguments.flags]
     latency(arguments.program, flags, None)  # files are read from the disk
     for every in arguments.every:
-        without, with_them, counts = [], [], []
+        without, with_them, counts, work = [], [], [], {False: [], True: []}
         for pair in range(arguments.pairs):
             for kept in (True, False) if pair % 2 else (False, True):
-                seconds, count = latency(arguments.program, flags, every if kept else None)
+                seconds, used, count = latency(arguments.program, flags, every if kept else None)
+                work[kept].append(used)
                 (with_them if kept else without).append(seconds)
                 counts += [count] if kept else []
         medians = statistics.median(without), statistics.median(with_them)
         pairs = ", ".join(f"{a / b:.4f}" for a, b in zip(with_them, without))
         print(f"every {every:g} s: {statistics.median(counts):g} snapshots, {medians[0]:.2f} s without, {medians[1]:.2f} s "
-              f"with them, ratio of medians {medians[1] / medians[0]:.4f}, of pairs {pairs}", flush=True)
+              f"with them, ratio of medians {medians[1] / medians[0]:.4f}, of pairs {pairs}; of processor time "
+              f"{statistics.median(work[True]) / statistics.median(work[False]):.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class DualParal final : public Strategy {
                 "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
                 options.context_frames, options.block_frames);
     options.groups.check_halves(options.halves);
+    check_usage(options.cache_memory != CacheMemory::kHost || context_.previous_cached(),
+                "--cache-memory host is for what --previous-context matched_kv keeps: other caches are used at once");
   }
 
   StrategyPlan plan(const Workload& work) const override {
@@ -42,8 +44,8 @@ class DualParal final : public Strategy {
         "--window-position absolute: {} latent frames need positions past the model's rope_max_seq_len = {}; use local",
         work.latent_frames, work.config.rope_max_seq_len);
     // With matched_kv, the last frames of as many blocks as the queue holds; none of a video's last block.
-    const int64_t kept =
-        context_.previous_cached() ? context_.context_frames * std::min(count - work.videos, work.steps) : 0;
+    const bool on_device = context_.previous_cached() && options_.cache_memory != CacheMemory::kHost;
+    const int64_t kept = on_device ? context_.context_frames * std::min(count - work.videos, work.steps) : 0;
     const auto order = make_queue(count, work.steps);
     int64_t seen = 0;  // in frames
     std::vector<StageJob> jobs;
@@ -83,6 +85,12 @@ class DualParal final : public Strategy {
         "with --sequence-degree, --guidance-parallel or --partition");
   }
 
+  void prepare(const DenoiseContext& context) override {
+    slots_.reset();  // before others are taken
+    slots_ = make_slots(context);
+    prepared_ = true;
+  }
+
   void denoise(const DenoiseContext& context) override {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
     ListDenoisers denoisers(context, grid.halves_of(context.comm.rank(), options_.halves));
@@ -100,8 +108,15 @@ class DualParal final : public Strategy {
     BlockQueue queue(
         all, sees, denoiser.steps(), [&](int64_t video) { return block_noise(denoisers.request(video)); },
         [&] { return denoiser.make_sampler(); }, denoiser.device());
+    if (!prepared_) slots_ = make_slots(context);
+    HostCopies copies(context.recorder, denoiser.device());
+    std::optional<HostTails> host;
+    if (slots_)
+      host.emplace(*slots_, copies, denoiser.micro_batches(), attending(denoiser.transformer().parts().layers),
+                   std::min(context.request.latent_frames, most_seen()) * denoiser.grid(1).frame_tokens());
     std::deque<FeatureCache> caches;  // by micro-batch
-    for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
+    for (int64_t m = 0; m < denoiser.micro_batches(); ++m)
+      caches.emplace_back(denoiser.transformer().rotary(), host ? &*host : nullptr, m);
     snapshots.restore(stage.first() ? &queue : nullptr, caches, denoiser);
 
     const auto total = static_cast<int64_t>(order.size());
@@ -118,7 +133,7 @@ class DualParal final : public Strategy {
       if (tail) stage.allow(static_cast<size_t>(snapshots.certain_at(entry.iteration) - first));
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, sees, job_of(all, entry, sees), entry, all));
+        cache.begin_job(cache_job(denoiser, sees, position, order, all));
       }
       const Block& block = all[entry.block];
       if (tail) denoisers.drop_before(all[oldest_block(entry.iteration, denoiser.steps())].video);
@@ -174,8 +189,10 @@ class DualParal final : public Strategy {
 
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
-  FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
-                              const QueueEntry& entry, const Blocks& all) const {
+  FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, int64_t position,
+                              const QueueOrder& order, const Blocks& all) const {
+    const QueueEntry entry = order[position];
+    const StageJob job = job_of(all, entry, sees);
     const bool followed =
         !all[entry.block].begins_video() && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
@@ -186,11 +203,45 @@ class DualParal final : public Strategy {
                            .offset = offset};
     if (followed) next.head = {job.keep_begin, job.keep_begin + kept};
     if (context_.previous_cached() && all.has_successor(entry.block)) next.tail = {job.keep_end - kept, job.keep_end};
+    if (position + 1 < static_cast<int64_t>(order.size())) {
+      const QueueEntry behind = order[position + 1];
+      next.next_block = behind.block;
+      next.next_sees_tail = window_of(all, behind, sees).previous_cached > 0;
+    }
     return next;
+  }
+
+  // Latent frames that any window of a long video sees at most, cached ones among them.
+  int64_t most_seen() const { return options_.block_frames + 2 * options_.context_frames; }
+
+  // Room in host memory for what this rank keeps from one iteration to the next; none: it is on the device.
+  std::unique_ptr<HostSlots> make_slots(const DenoiseContext& context) const {
+    if (!context_.previous_cached() || context_.context_frames == 0) return nullptr;
+    const Request& request = context.request;
+    const Transformer& model = context.transformer[0];
+    const StageGrid grid = options_.groups.grid(context.comm.world_size(), request.guided());
+    const Workload work = workload(request, model.config(), static_cast<int64_t>(c10::elementSize(model.dtype())),
+                                   context.comm.world_size());
+    const int64_t videos = 1 + static_cast<int64_t>(context.following.size());
+    const auto count = static_cast<int64_t>(blocks(request.latent_frames, videos).size());
+    const int64_t heads =
+        even_ranges(model.config().num_attention_heads, grid.sequence)[grid.place(context.comm.rank()).index].size();
+    const int64_t turns = micro_batches(grid.halves_of(context.comm.rank(), options_.halves), request.guided());
+    const TailsKept tails{
+        .count = std::min(count - videos, work.steps) * turns * static_cast<int64_t>(attending(model.parts().layers).size()),
+        .shape = {work.batch / turns / grid.halves, context_.context_frames * work.frame_tokens, heads,
+                  model.config().attention_head_dim},
+        .dtype = model.dtype()};
+    return in_host_memory(options_.cache_memory, tails, working_bytes(work, most_seen() * work.frame_tokens),
+                          model.device())
+               ? std::make_unique<HostSlots>(tails.count, tails.shape, tails.dtype, model.device())
+               : nullptr;
   }
 
   Options options_;
   ContextOptions context_;
+  std::unique_ptr<HostSlots> slots_;  // null: caches are on the device
+  bool prepared_ = false;
 };
 
 }  // namespace

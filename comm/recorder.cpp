@@ -31,6 +31,12 @@ std::string Event::text() const {
       return fmt::format("waiting for rank {}: {}", peer, label.text());
     case Kind::kWait:
       return fmt::format("waiting for rank {} to take: {}", peer, label.text());
+    case Kind::kToHost:
+      return fmt::format("copying to host memory: {}", label.text());
+    case Kind::kFromHost:
+      return fmt::format("copying from host memory: {}", label.text());
+    case Kind::kHostWait:
+      return fmt::format("waiting for copies to and from host memory: {}", label.text());
     case Kind::kCompute:
     case Kind::kOutput:
       break;
@@ -111,6 +117,10 @@ void Recorder::clear() {
   clock_.restart();
   const std::lock_guard lock(mutex_);
   behind_ = false;
+}
+
+Recorder::Span Recorder::host_copy(Event::Kind kind, int64_t bytes) {
+  return {*this, {.kind = kind, .label = computing_ ? computing_->event_.label : WorkLabel{}, .bytes = bytes}};
 }
 
 void Recorder::output(int64_t bytes) {

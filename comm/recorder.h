@@ -42,12 +42,14 @@ struct WorkLabel {
 
 struct Event {
   /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
-  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput };
+  /// kToHost, kFromHost: a copy from the device to its host's memory, or back, is begun; copies of a rank are made one
+  /// after the other, beside all else. kHostWait: until all copies that were begun are done.
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kToHost, kFromHost, kHostWait };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
   int64_t peer = -1;  ///< of a send or a receive
   Channel channel = Channel::kForward;
-  int64_t bytes = 0;       ///< of a message, or of the final latents
+  int64_t bytes = 0;       ///< of a message, of a copy, or of the final latents
   Work work = {};          ///< of a computation, under a WorkMeter
   int64_t live_bytes = 0;  ///< allocated on the device at its end, if the recorder was told to note it
   double begin_s = 0;      ///< steady clock of the machine; a send begins when it is posted
@@ -75,6 +77,7 @@ class Recorder {
     Span& operator=(const Span&) = delete;
 
    private:
+    friend class Recorder;
     void open();
     void close();
 
@@ -96,6 +99,8 @@ class Recorder {
   Span wait(const WorkLabel& label, int64_t peer, Channel channel) {
     return {*this, {.kind = Event::Kind::kWait, .label = label, .peer = peer, .channel = channel}};
   }
+  /// kToHost, kFromHost or kHostWait, for the computation that it interrupts.
+  Span host_copy(Event::Kind kind, int64_t bytes = 0);
   /// Latents that are final from now on.
   void output(int64_t bytes);
   /// Sets what activity() says until a span opens.

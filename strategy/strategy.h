@@ -42,6 +42,10 @@ class Strategy {
   virtual ~Strategy() = default;
   /// What it will do. UsageError, or Error, if the strategy cannot run like this.
   virtual StrategyPlan plan(const Workload& work) const = 0;
+  /// Takes memory that is slow to take, for the denoise() of this rank that follows: before the clock starts, and
+  /// before ranks are connected, since while a rank waits for another a GPU may give none. `context` is denoise()'s,
+  /// but for the other ranks and the sink, which are not used. Until a strategy says otherwise, there is none.
+  virtual void prepare(const DenoiseContext& context) {}
   /// Denoises the whole video, as planned.
   virtual void denoise(const DenoiseContext& context) = 0;
   /// UsageError if no snapshots can be kept of such a run, with the reason. kept_ranks: of the run that it resumes;

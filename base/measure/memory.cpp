@@ -26,7 +26,15 @@ struct Count {
   }
 };
 
-Count cpu, meta;
+Count cpu, meta, host;
+
+// What this thread allocates is memory of the host beside a device, though the device is a CPU or shapes alone.
+thread_local bool beside_device = false;
+
+struct BesideDevice {
+  BesideDevice() { beside_device = true; }
+  ~BesideDevice() { beside_device = false; }
+};
 
 void release(void* data) {
   if (!data) return;
@@ -37,6 +45,7 @@ void release(void* data) {
 struct CountingAllocator final : at::Allocator {
   at::DataPtr allocate(size_t bytes) override {
     void* data = c10::alloc_cpu(bytes);
+    if (beside_device) return {data, data, &c10::free_cpu, at::Device(at::kCPU)};
     if (data) cpu.add(static_cast<int64_t>(malloc_usable_size(data)));
     return {data, data, &release, at::Device(at::kCPU)};
   }
@@ -52,7 +61,7 @@ void release_meta(void* size) {
 
 struct CountingMetaAllocator final : public at::Allocator {
   at::DataPtr allocate(size_t bytes) override {
-    if (bytes == 0) return {nullptr, at::Device(at::kMeta)};
+    if (bytes == 0 || beside_device) return {nullptr, at::Device(at::kMeta)};
     meta.add(static_cast<int64_t>(bytes));
     return {nullptr, new int64_t(static_cast<int64_t>(bytes)), &release_meta, at::Device(at::kMeta)};
   }
@@ -78,6 +87,26 @@ void count_meta_memory() {
   c10::SetAllocator(at::kMeta, &allocator, /*priority=*/1);
 }
 
+// A tensor over the memory of another, whose deleter counts: allocators of pinned memory have none of ours.
+at::Tensor empty_in_host_memory(at::IntArrayRef sizes, at::ScalarType dtype, const at::Device& device) {
+  const bool pinned = host_count(device) == nullptr;
+  const auto options = at::TensorOptions().dtype(dtype).device(pinned ? at::Device(at::kCPU) : device);
+  const at::Tensor memory = [&] {
+    const BesideDevice beside;
+    return at::empty(sizes, pinned ? options.pinned_memory(true) : options);
+  }();
+  const auto bytes = static_cast<int64_t>(memory.nbytes());
+  host.add(bytes);
+  const auto free = [memory, bytes](void*) { host.add(-bytes); };
+  return at::for_blob(memory.mutable_data_ptr(), sizes)
+      .deleter(free)
+      .options(options)
+      .target_device(options.device())
+      .make_tensor();
+}
+
+HostMemoryUsage host_memory_usage() { return {host.allocated.load(), host.peak.load()}; }
+
 MemoryUsage memory_usage(const at::Device& device) {
   if (const Count* count = host_count(device))
     return {count->allocated.load(), count->peak.load(), count->peak.load(), -1};
@@ -89,6 +118,7 @@ MemoryUsage memory_usage(const at::Device& device) {
 }
 
 void reset_peak_memory(const at::Device& device) {
+  host.peak = host.allocated.load();
   if (Count* count = host_count(device))
     count->peak = count->allocated.load();
   else
@@ -103,6 +133,16 @@ int64_t device_used_bytes(const at::Device& device) {
   if (host_count(device)) return 0;
   const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
   return static_cast<int64_t>(total - free);
+}
+
+int64_t free_device_bytes(const at::Device& device) {
+  if (host_count(device)) return -1;
+  using c10::CachingAllocator::StatType;
+  auto* const allocator = c10::getDeviceAllocator(device.type());
+  const auto stats = allocator->getDeviceStats(device.index());
+  const auto all = static_cast<size_t>(StatType::AGGREGATE);
+  const auto kept = stats.reserved_bytes[all].current - stats.allocated_bytes[all].current;
+  return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first) + kept;
 }
 
 namespace {

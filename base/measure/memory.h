@@ -29,7 +29,18 @@ void count_meta_memory();
 
 MemoryUsage memory_usage(const at::Device& device);
 
-/// Starts a new peak at what is allocated now.
+/// A tensor for what belongs on `device`, in the memory of its host: pinned for a GPU, plain for a CPU, a shape for
+/// shapes alone. It does not count in memory_usage(), but in host_memory_usage().
+at::Tensor empty_in_host_memory(at::IntArrayRef sizes, at::ScalarType dtype, const at::Device& device);
+
+/// Bytes of the tensors that empty_in_host_memory() made, for all devices together.
+struct HostMemoryUsage {
+  int64_t allocated_bytes = 0;
+  int64_t peak_allocated_bytes = 0;
+};
+HostMemoryUsage host_memory_usage();
+
+/// Starts new peaks, of the device's memory and of the host's, at what is allocated now.
 void reset_peak_memory(const at::Device& device);
 
 /// Gives what the allocator keeps of freed tensors back to the device; on a CPU it stays with the process.
@@ -37,6 +48,10 @@ void release_cached_memory(const at::Device& device);
 
 /// Bytes of the whole device that are not free, whoever took them; 0 for one that does not say (a CPU, shapes alone).
 int64_t device_used_bytes(const at::Device& device);
+
+/// Bytes that a device still has for this process, what its allocator keeps of freed tensors among them; -1 for one
+/// that does not say (a CPU, shapes alone).
+int64_t free_device_bytes(const at::Device& device);
 
 /// Highest resident set size of this process since it started, in bytes (mapped files included).
 int64_t peak_resident_bytes();

@@ -29,6 +29,7 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("samples", l.samples), visit("interval", l.interval), visit("per_rank", l.per_rank);
   visit("peak_memory_bytes", l.peak_memory_bytes), visit("reserved_bytes", l.reserved_bytes);
   visit("process_memory_bytes", l.process_memory_bytes), visit("device_used_bytes", l.device_used_bytes);
+  visit("host_cache_bytes", l.host_cache_bytes);
   visit("sent_bytes", l.sent_bytes), visit("flops", l.flops), visit("bubble_ratio", l.bubble_ratio);
   visit("text_encode_s", l.text_encode_s), visit("load_s", l.load_s), visit("decode_s", l.decode_s);
   visit("total_s", l.total_s), visit("text_peak_memory_bytes", l.text_peak_memory_bytes);
@@ -48,6 +49,7 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("sent_bytes", l.sent_bytes), visit("peak_memory_bytes", l.peak_memory_bytes);
   visit("peak_reserved_bytes", l.peak_reserved_bytes), visit("process_memory_bytes", l.process_memory_bytes);
   visit("device_used_bytes", l.device_used_bytes), visit("device_allocations", l.device_allocations);
+  visit("host_cache_bytes", l.host_cache_bytes);
   visit("weights_bytes", l.weights_bytes), visit("flops", l.flops);
   visit("matmul_flops", l.matmul_flops), visit("attention_flops", l.attention_flops);
   visit("moved_bytes", l.moved_bytes), visit("clock_offset_s", l.clock_offset_s);

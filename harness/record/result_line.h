@@ -27,7 +27,7 @@ std::string status_name(ResultStatus status);
 struct RankLine {
   std::optional<double> compute_s = {}, communication_s = {}, idle_s = {};
   std::optional<int64_t> sent_bytes = {}, peak_memory_bytes = {}, peak_reserved_bytes = {}, process_memory_bytes = {},
-                         device_used_bytes = {}, device_allocations = {}, weights_bytes = {};
+                         device_used_bytes = {}, device_allocations = {}, host_cache_bytes = {}, weights_bytes = {};
   std::optional<double> flops = {}, matmul_flops = {}, attention_flops = {}, moved_bytes = {};
   std::optional<double> clock_offset_s = {}, clock_error_s = {};  ///< of its host's clock to rank 0's
 };
@@ -65,6 +65,7 @@ struct ResultLine {
   std::optional<double> interval = {};  ///< half width of their 95 % confidence interval / their mean
   std::vector<RankLine> per_rank = {};
   std::optional<int64_t> peak_memory_bytes = {}, reserved_bytes = {}, process_memory_bytes = {}, device_used_bytes = {};
+  std::optional<int64_t> host_cache_bytes = {};
   std::optional<int64_t> sent_bytes = {};
   std::optional<double> flops = {}, bubble_ratio = {};
   std::optional<double> text_encode_s = {}, load_s = {}, decode_s = {}, total_s = {};

@@ -53,6 +53,12 @@ std::optional<double> weights(const ResultLine& line) {
   return most;
 }
 
+// Only where there are any.
+std::optional<double> host_caches(const ResultLine& line) {
+  if (line.host_cache_bytes.value_or(0) == 0) return std::nullopt;
+  return static_cast<double>(*line.host_cache_bytes);
+}
+
 std::optional<double> frames_per_second(const ResultLine& line) {
   if (!line.frames || line.latency_s.value_or(0) <= 0) return std::nullopt;
   return static_cast<double>(*line.frames) / *line.latency_s;
@@ -72,6 +78,7 @@ const std::vector<Column> kRunColumns = {
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
     {"memory MiB", figure(&ResultLine::peak_memory_bytes), kMiB, 1, Shown::kMedian},
+    {"host caches MiB", host_caches, kMiB, 1, Shown::kMedian},
     {"weights MiB", weights, kMiB, 1, Shown::kMedian},
     {"weights by formula", formula(&FormulaLine::weights_bytes), kMiB, 1, Shown::kMedian},
     {"keys, values by formula", formula(&FormulaLine::key_value_bytes), kMiB, 1, Shown::kMedian},

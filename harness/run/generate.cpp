@@ -47,6 +47,8 @@ void print_summary(const GenerateOptions& options, const ResultLine& line) {
                line.flops.value_or(0) / 1e12);
   if (line.decode_s) fmt::print("decoded in {:.2f} s, ", *line.decode_s);
   fmt::print("peak memory {:.1f} MiB\n", static_cast<double>(*line.peak_memory_bytes) / (1 << 20));
+  if (line.host_cache_bytes.value_or(0) > 0)
+    fmt::print("caches in host memory {:.1f} MiB\n", static_cast<double>(*line.host_cache_bytes) / (1 << 20));
   for (const auto& path :
        {options.output.video, options.output.save_latents, options.output.save_noise, options.output.save_prompt_embeds,
         options.output.save_image_embeds, options.output.timeline, options.output.traces})

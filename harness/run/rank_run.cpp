@@ -94,6 +94,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   const MemoryUsage memory = memory_usage(device);
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
   trace.peak_reserved_bytes = memory.peak_reserved_bytes;
+  trace.host_cache_bytes = host_memory_usage().peak_allocated_bytes;
   trace.weights_bytes = experts.weights_bytes();
   if (!device.is_meta()) trace.process_memory_bytes = peak_resident_bytes_since_restart();
   trace.device_used_bytes = device_used_bytes(device);
@@ -196,6 +197,10 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   const Experts experts = loaded.size() == 1 ? Experts(*loaded[0]) : Experts(*loaded[0], *loaded[1]);
   synchronize(device);
   result.load_s = load.seconds();
+
+  recorder.set_phase("taking memory");
+  NullSink none;
+  run.strategy.prepare({request, experts, comm, recorder, none});
 
   const auto warm_up = [&](Communicator& with) {
     recorder.set_phase("warming up");

@@ -193,7 +193,8 @@ std::optional<Traces> expand_queue(const RunSize& size, const QueueOptions& opti
   }
   const Traces& without_step = whole.steps > whole.blocks ? traces : with_block;
   for (size_t rank = 0; rank < out->size(); ++rank)
-    for (const auto peak : {&RankTrace::peak_memory_bytes, &RankTrace::peak_reserved_bytes})
+    for (const auto peak :
+         {&RankTrace::peak_memory_bytes, &RankTrace::peak_reserved_bytes, &RankTrace::host_cache_bytes})
       (*out)[rank].*peak += (whole.blocks - small.blocks) * (with_block[rank].*peak - traces[rank].*peak) +
                             (whole.steps - small.steps) * (with_step[rank].*peak - without_step[rank].*peak);
   return out;

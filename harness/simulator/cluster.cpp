@@ -135,9 +135,10 @@ class ClusterReader {
   }
 
   void read_links(const YAML::Node& node, Cluster& cluster) const {
-    expect_keys(node, {"device", "host", "node", "adapter", "message_s", "message_byte_s"});
+    expect_keys(node, {"device", "host", "to_host", "node", "adapter", "message_s", "message_byte_s"});
     cluster.device_link = link(required(node, "device"));
     if (node["host"]) cluster.host_link = link(node["host"]);
+    if (node["to_host"]) cluster.to_host_link = link(node["to_host"]);
     if (node["node"]) cluster.node_link = link(node["node"]);
     if (node["adapter"]) cluster.adapter_link = link(node["adapter"]);
     cluster.message_s = number(node, "message_s", 0);
@@ -153,6 +154,11 @@ class ClusterReader {
 };
 
 }  // namespace
+
+double Cluster::host_copy_busy_s(double bytes) const {
+  if (to_host_link.bytes_per_s > 0 || host_link.bytes_per_s > 0) return 0;
+  return 2 * bytes / (memory_bytes_per_s * efficiency.memory);  // read and written
+}
 
 double Cluster::compute_seconds(const Work& work, const std::string& dtype) const {
   const auto rate = flops_per_s.find(dtype);

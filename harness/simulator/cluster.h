@@ -40,6 +40,8 @@ struct Cluster {
 
   LinkSpec device_link;  ///< between a device and the others of its node
   LinkSpec host_link;  ///< shared by all transfers of a node, each of which crosses it twice; 0: devices talk directly
+  LinkSpec
+      to_host_link;    ///< between a device and its node's memory, in each direction; 0: it is device_link, see below
   LinkSpec node_link;  ///< a node's network, in each direction; 0: devices have adapters of their own alone
   LinkSpec adapter_link;      ///< a device's own way into the network, in each direction; 0: devices have none
   double message_s = 0;       ///< time that a send, and a receive, takes from the device
@@ -50,6 +52,10 @@ struct Cluster {
   int64_t devices() const { return nodes * devices_per_node; }
   /// Seconds that a send, or a receive, takes from the device.
   double message_busy_s(double bytes) const { return message_s + bytes * message_byte_s; }
+  /// Seconds that a copy of so many bytes to or from host memory takes from the device itself: where the cluster has
+  /// neither to_host_link nor host_link, its devices are processors, whose memory is the host's. Else none: it travels
+  /// over the first of these, or over device_link where devices talk through the host.
+  double host_copy_busy_s(double bytes) const;
   /// Seconds that a device computes. Error if the cluster does not say how fast `dtype` is.
   double compute_seconds(const Work& work, const std::string& dtype) const;
 };

@@ -43,6 +43,7 @@ std::string cluster_yaml(const Cluster& c) {
   out << YAML::EndMap << YAML::Key << "links" << YAML::Value << YAML::BeginMap;
   link("device", c.device_link);
   link("host", c.host_link);
+  link("to_host", c.to_host_link);
   link("node", c.node_link);
   link("adapter", c.adapter_link);
   number("message_s", c.message_s);

@@ -13,11 +13,50 @@ namespace {
 namespace s4u = simgrid::s4u;
 using Kind = Event::Kind;
 
+// Where a device's copies to and from its node's memory begin and end; null where they do not travel.
+struct HostCopyPlaces {
+  s4u::Host* device = nullptr;
+  s4u::Host* memory = nullptr;
+};
+
+// Makes a rank's copies one after the other, as a stream of a device does, beside what the rank itself does.
+class HostCopies {
+ public:
+  explicit HostCopies(const HostCopyPlaces& places) : places_(places) {}
+
+  void begin(const SimulatedStep& step) {
+    if (!places_.memory) return;
+    begun_.push_back(step);
+    ++waiting_for_;
+    ready_->release();
+  }
+  void wait() {
+    for (; waiting_for_ > 0; --waiting_for_) done_->acquire();
+  }
+  [[noreturn]] void make_all() {
+    for (;;) {
+      ready_->acquire();
+      const SimulatedStep step = begun_.front();
+      begun_.pop_front();
+      const bool there = step.kind == Kind::kToHost;
+      s4u::Comm::sendto(there ? places_.device : places_.memory, there ? places_.memory : places_.device,
+                        static_cast<uint64_t>(step.bytes));
+      done_->release();
+    }
+  }
+
+ private:
+  HostCopyPlaces places_;
+  std::deque<SimulatedStep> begun_;
+  int64_t waiting_for_ = 0;
+  s4u::SemaphorePtr ready_ = s4u::Semaphore::create(0), done_ = s4u::Semaphore::create(0);
+};
+
 // One rank: does its steps in order and notes when.
 class RankActor {
  public:
-  RankActor(int64_t rank, const std::vector<SimulatedStep>& steps, SimulatedRank& out)
-      : rank_(rank), steps_(steps), out_(out) {}
+  RankActor(int64_t rank, const std::vector<SimulatedStep>& steps, HostCopies& copies, SimulatedRank& out)
+      : rank_(rank), steps_(steps), copies_(copies), out_(out) {}
 
   void operator()() {
     for (size_t i = 0; i < steps_.size(); ++i) {
@@ -28,6 +67,7 @@ class RankActor {
     }
     for (auto& [key, sends] : sends_)
       for (auto& send : sends) send->wait();
+    copies_.wait();
     out_.done = true;  // SimGrid ends actors that wait for each other, and its run as if nothing had happened
   }
 
@@ -59,6 +99,14 @@ class RankActor {
         sends.pop_front();
         break;
       }
+      case Kind::kToHost:
+      case Kind::kFromHost:
+        work(step.seconds);
+        copies_.begin(step);
+        break;
+      case Kind::kHostWait:
+        copies_.wait();
+        break;
       case Kind::kOutput:
         break;
     }
@@ -66,15 +114,38 @@ class RankActor {
 
   int64_t rank_;
   const std::vector<SimulatedStep>& steps_;
+  HostCopies& copies_;
   SimulatedRank& out_;
   std::map<std::pair<int64_t, Channel>, std::deque<s4u::CommPtr>> sends_;
 };
 
-// A host of speed 1 for each device: computations are given in seconds.
-std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
+s4u::Link* add_link(s4u::NetZone* zone, const std::string& name, const LinkSpec& spec) {
+  return zone->create_link(name, spec.bytes_per_s)->set_latency(spec.latency_s)->seal();
+}
+
+// The ways between a device and its node's memory: its own, or, where devices talk through the host, those of its
+// messages. What all transfers of the node share is crossed once.
+void add_host_routes(s4u::NetZone* zone, const Cluster& cluster, int64_t device, const HostCopyPlaces& places,
+                     s4u::Link* up, s4u::Link* down, s4u::Link* shared) {
+  if (cluster.to_host_link.bytes_per_s > 0) {
+    up = add_link(zone, fmt::format("to_host{}", device), cluster.to_host_link);
+    down = add_link(zone, fmt::format("from_host{}", device), cluster.to_host_link);
+  }
+  std::vector<s4u::LinkInRoute> there{s4u::LinkInRoute(up)}, back{s4u::LinkInRoute(down)};
+  if (shared) {
+    there.emplace_back(shared);
+    back.insert(back.begin(), s4u::LinkInRoute(shared));
+  }
+  auto *device_point = places.device->get_netpoint(), *memory_point = places.memory->get_netpoint();
+  zone->add_route(device_point, memory_point, nullptr, nullptr, there, false);
+  zone->add_route(memory_point, device_point, nullptr, nullptr, back, false);
+}
+
+// A host of speed 1 for each device: computations are given in seconds; and one for each node's memory.
+std::vector<HostCopyPlaces> build_platform(const Cluster& cluster) {
   auto* zone = s4u::create_full_zone("cluster");
   const auto add_link = [&](const std::string& name, const LinkSpec& spec) {
-    return zone->create_link(name, spec.bytes_per_s)->set_latency(spec.latency_s)->seal();
+    return dualparal::add_link(zone, name, spec);
   };
   std::vector<s4u::Host*> hosts;
   std::vector<s4u::Link*> up, down, out, in, shared, to_network, from_network;
@@ -109,8 +180,20 @@ std::vector<s4u::Host*> build_platform(const Cluster& cluster) {
       route.emplace_back(down[b]);
       zone->add_route(hosts[a]->get_netpoint(), hosts[b]->get_netpoint(), nullptr, nullptr, route, false);
     }
+  std::vector<HostCopyPlaces> places;
+  s4u::Host* memory = nullptr;
+  const bool travels = cluster.to_host_link.bytes_per_s > 0 || cluster.host_link.bytes_per_s > 0;
+  for (int64_t device = 0; device < cluster.devices(); ++device) {
+    const int64_t node = device / cluster.devices_per_node;
+    if (travels && device % cluster.devices_per_node == 0)
+      memory = zone->create_host(fmt::format("memory{}", node), 1.0)->seal();
+    places.push_back({hosts[device], memory});
+    if (travels)
+      add_host_routes(zone, cluster, device, places.back(), up[device], down[device],
+                      shared.empty() ? nullptr : shared[node]);
+  }
   zone->seal();
-  return hosts;
+  return places;
 }
 
 }  // namespace
@@ -132,13 +215,18 @@ std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedSte
   int argc = static_cast<int>(argv.size());
   argv.push_back(nullptr);
   s4u::Engine engine(&argc, argv.data());
-  const auto hosts = build_platform(cluster);
+  const auto places = build_platform(cluster);
   std::vector<SimulatedRank> out(ranks.size());
   for (size_t rank = 0; rank < ranks.size(); ++rank) out[rank].times.resize(ranks[rank].size());
   std::vector<s4u::ActorPtr> actors;
-  for (size_t rank = 0; rank < ranks.size(); ++rank)
-    actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), hosts[rank % hosts.size()],
-                                        RankActor(static_cast<int64_t>(rank), ranks[rank], out[rank])));
+  std::deque<HostCopies> copies;
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const HostCopyPlaces& own = places[rank % places.size()];
+    HostCopies& made = copies.emplace_back(own);
+    s4u::Actor::create(fmt::format("copies{}", rank), own.device, [&made] { made.make_all(); })->daemonize();
+    actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), own.device,
+                                        RankActor(static_cast<int64_t>(rank), ranks[rank], made, out[rank])));
+  }
   // Receives are posted ahead: bytes travel as soon as they are sent.
   for (size_t rank = 0; rank < ranks.size(); ++rank)
     for (const SimulatedStep& step : ranks[rank])

@@ -68,8 +68,10 @@ std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& t
     for (const Event& event : traces[rank].events) {
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
+      const bool copies = event.kind == Kind::kToHost || event.kind == Kind::kFromHost;
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
                           : moves                      ? cluster.message_busy_s(bytes)
+                          : copies                     ? cluster.host_copy_busy_s(bytes)
                                                        : 0;
       const bool possible = busy >= 0 && busy <= kLongestEvent && bytes >= 0;
       if (!possible)  // the text of each event would take longer than all else here

@@ -15,9 +15,10 @@ using ComputeSeconds = std::function<double(const Event&)>;
 
 /// The same events with the times that they have on the cluster, from 0 on. Rank r runs on device r; with more ranks
 /// than devices, several share one. Sends start at once and go on beside computation; a receive ends when all bytes are
-/// there. Error if the ranks' messages do not match or come in an order in which ranks wait for each other (it names
-/// them and what they wait for), or if an event would take longer than any can. Of traces with a section that stands
-/// for many, so many are replayed that it takes the same time again; Repeat::period_s says which.
+/// there. Copies to and from host memory are made one after the other, beside computation. Error if the ranks' messages
+/// do not match or come in an order in which ranks wait for each other (it names them and what they wait for), or if an
+/// event would take longer than any can. Of traces with a section that stands for many, so many are replayed that it
+/// takes the same time again; Repeat::period_s says which.
 std::vector<RankTrace> replay(const std::vector<RankTrace>& traces, const Cluster& cluster,
                               const ComputeSeconds& compute_seconds);
 

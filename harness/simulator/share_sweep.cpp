@@ -13,7 +13,8 @@ std::vector<std::pair<std::string, Cluster>> share_sweep(const Cluster& cluster)
       {"memory", [](Cluster& c, double by) { c.efficiency.memory *= by; }},
       {"links",
        [](Cluster& c, double by) {
-         for (LinkSpec* link : {&c.device_link, &c.host_link, &c.node_link, &c.adapter_link}) link->bytes_per_s *= by;
+         for (LinkSpec* link : {&c.device_link, &c.host_link, &c.to_host_link, &c.node_link, &c.adapter_link})
+           link->bytes_per_s *= by;
        }},
   };
   std::vector<std::pair<std::string, Cluster>> corners;

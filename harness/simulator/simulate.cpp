@@ -131,7 +131,10 @@ void print_summary(const ResultLine& line) {
     const auto [least, most] = std::ranges::minmax(seconds);
     fmt::print(" ({:.3f} to {:.3f} s over the ranges of the shares)", least, most);
   }
-  fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB\n", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
+  fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
+  if (line.host_cache_bytes.value_or(0) > 0)
+    fmt::print(", {:.2f} GiB of caches in host memory", gib(*line.host_cache_bytes));
+  fmt::print("\n");
 }
 
 // Latency at each end of the shares' ranges, seconds.

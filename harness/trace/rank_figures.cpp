@@ -11,7 +11,8 @@ namespace {
 
 using Kind = Event::Kind;
 
-constexpr const char* kKindNames[] = {"compute", "send", "receive", "wait", "output"};
+constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",
+                                      "output",  "to_host", "from_host", "host_wait"};
 
 // When each message was sent: by sender, receiver and channel, in order.
 std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(const std::vector<RankTrace>& traces) {
@@ -52,7 +53,7 @@ std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
       if (event.kind == Kind::kSend) {
         figures.sent_bytes += event.bytes * trace.times(i);
         blocked = event.end_s - event.begin_s;
-      } else if (event.kind == Kind::kWait) {
+      } else if (event.kind == Kind::kWait || event.kind >= Kind::kToHost) {
         blocked = event.end_s - event.begin_s;
       } else if (event.kind == Kind::kReceive) {
         const std::tuple key{event.peer, static_cast<int64_t>(rank), event.channel};
@@ -96,12 +97,14 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
       if (e.label.last_layer >= e.label.first_layer) arguments["layers"] = {e.label.first_layer, e.label.last_layer};
       if (e.label.last_layer >= e.label.first_layer && !e.label.whole_layers())
         arguments["parts"] = {kLayerPartNames.at(e.label.first_part), kLayerPartNames.at(e.label.last_part)};
-      if (!computes) arguments["peer"] = e.peer;
+      const bool copies = e.kind >= Kind::kToHost;
+      if (!computes && !copies) arguments["peer"] = e.peer;
       if (e.bytes > 0) arguments["bytes"] = e.bytes;
       events.push_back(
           {{"ph", "X"},
            {"cat", kKindNames[static_cast<int>(e.kind)]},
            {"name", computes ? "block " + std::to_string(e.label.block)
+                    : copies ? std::string(kKindNames[static_cast<int>(e.kind)])
                              : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " + std::to_string(e.peer)},
            {"pid", rank},
            {"tid", computes ? 0 : 1},

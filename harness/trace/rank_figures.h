@@ -12,7 +12,8 @@ namespace dualparal {
 /// How a rank spent the time from its begin to the slowest rank's end; the three add up to it.
 struct RankFigures {
   double compute_s = 0;
-  double communication_s = 0;  ///< waited although the other side had sent already (or could have received)
+  double communication_s = 0;  ///< waited although the other side had sent already (or could have received), or for
+                               ///< copies to and from host memory
   double idle_s = 0;           ///< the rest: nothing to do yet, or any more
   double idle_within_s = 0;    ///< idle between its first and its last work
   double span_s = 0;           ///< from its first work to its last

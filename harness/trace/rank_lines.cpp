@@ -35,6 +35,7 @@ RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKin
           .process_memory_bytes = known(trace.process_memory_bytes > 0, trace.process_memory_bytes),
           .device_used_bytes = known(trace.device_used_bytes > 0, trace.device_used_bytes),
           .device_allocations = known(trace.device_allocations >= 0, trace.device_allocations),
+          .host_cache_bytes = trace.host_cache_bytes,
           .weights_bytes = trace.weights_bytes,
           .flops = known(counted, work.flops()),
           .matmul_flops = known(counted, work.matmul_flops),
@@ -73,6 +74,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.reserved_bytes = largest(line.per_rank, &RankLine::peak_reserved_bytes);
   line.process_memory_bytes = largest(line.per_rank, &RankLine::process_memory_bytes);
   line.device_used_bytes = largest(line.per_rank, &RankLine::device_used_bytes);
+  line.host_cache_bytes = largest(line.per_rank, &RankLine::host_cache_bytes);
   line.sent_bytes = sent;
   line.flops = known(flops > 0, flops);
   line.bubble_ratio = known(together, bubble_ratio(figures));

@@ -20,6 +20,7 @@ constexpr const char* kFields =
     "kind block step first_layer last_layer micro_batch begin_s end_s live_bytes "
     "| kind 0, compute: matmul_flops attention_flops convolution_flops moved_bytes operations "
     "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final: peer channel bytes "
+    "| kind 5, copy to host memory; 6, from there; 7, wait for all of them: -1 0 bytes "
     "| where a stage begins or ends within a layer: first_part last_part (0 self-attention, 1 cross-attention, 2 "
     "feed-forward)";
 constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3, kPartsSize = 2;
@@ -42,7 +43,7 @@ Event event_of(const Json& j) {
   check(j.is_array() && j.size() > kCommon, "expected an event: {}", kFields);
   const auto kind = j[0].get<int>();
   const size_t size = kind == 0 ? kComputeSize : kMessageSize;
-  check(0 <= kind && kind <= static_cast<int>(Kind::kOutput) && (j.size() == size || j.size() == size + kPartsSize),
+  check(0 <= kind && kind <= static_cast<int>(Kind::kHostWait) && (j.size() == size || j.size() == size + kPartsSize),
         "expected an event: {}", kFields);
   Event e{.kind = static_cast<Kind>(kind), .label = {j[1], j[2], j[3], j[4], j[5]}};
   e.begin_s = j[6];
@@ -109,6 +110,7 @@ std::string RankTrace::to_text() const {
               {"process_memory_bytes", process_memory_bytes},
               {"device_used_bytes", device_used_bytes},
               {"device_allocations", device_allocations},
+              {"host_cache_bytes", host_cache_bytes},
               {"clock_offset_s", clock_offset_s},
               {"clock_error_s", clock_error_s},
               {"events", events.size()},
@@ -146,6 +148,7 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.process_memory_bytes = json.value("process_memory_bytes", int64_t{0});
       trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
       trace.device_allocations = json.value("device_allocations", int64_t{-1});
+      trace.host_cache_bytes = json.value("host_cache_bytes", int64_t{0});
       trace.clock_offset_s = json.value("clock_offset_s", 0.0);
       trace.clock_error_s = json.value("clock_error_s", 0.0);
       expected = json.at("events");

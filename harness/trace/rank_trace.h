@@ -28,6 +28,7 @@ struct RankTrace {
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
   int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
   int64_t device_allocations = -1;                          ///< of device memory, meanwhile; -1: not known
+  int64_t host_cache_bytes = 0;  ///< of the host's memory, taken at most by what belongs on the device
 
   double clock_offset_s = 0, clock_error_s = 0;  ///< added to its own clock to have rank 0's; how far off that may be
 

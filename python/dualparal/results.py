@@ -36,6 +36,7 @@ class RankResult:
     process_memory_bytes: int | None = None
     device_used_bytes: int | None = None
     device_allocations: int | None = None
+    host_cache_bytes: int | None = None
     weights_bytes: int | None = None
     flops: float | None = None
     matmul_flops: float | None = None
@@ -75,6 +76,7 @@ class Result:
     reserved_bytes: int | None = None
     process_memory_bytes: int | None = None
     device_used_bytes: int | None = None
+    host_cache_bytes: int | None = None
     sent_bytes: int | None = None
     flops: float | None = None
     bubble_ratio: float | None = None

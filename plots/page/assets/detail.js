@@ -1,7 +1,7 @@
 // Where a point comes from: everything in its line, in a dialog.
 const RESULT = [
   "latency_s", "interval", "first_block_s", "peak_memory_bytes", "reserved_bytes", "process_memory_bytes",
-  "device_used_bytes", "sent_bytes", "flops", "bubble_ratio", "bubble_ratio_slots", "error_vs_single", "text_encode_s",
+  "device_used_bytes", "host_cache_bytes", "sent_bytes", "flops", "bubble_ratio", "bubble_ratio_slots", "error_vs_single", "text_encode_s",
   "load_s", "decode_s", "total_s", "latency_without_memory_limit_s"
 ];
 const RANK = ["compute_s", "communication_s", "idle_s", "sent_bytes", "peak_memory_bytes", "weights_bytes", "flops"];

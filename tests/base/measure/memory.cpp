@@ -34,6 +34,29 @@ BOOST_AUTO_TEST_CASE(the_peak_is_that_of_known_tensors) {
   BOOST_TEST(about(usage.peak_allocated_bytes - before, 3 * kBytes));
 }
 
+BOOST_DATA_TEST_CASE(host_memory_counts_beside_the_device, boost::unit_test::data::make({at::kCPU, at::kMeta}), type) {
+  count_cpu_memory();
+  count_meta_memory();
+  const at::Device device(type);
+  const int64_t before = memory_usage(device).allocated_bytes, host_before = host_memory_usage().allocated_bytes;
+  reset_peak_memory(device);
+  {
+    const at::Tensor kept = empty_in_host_memory({2, kBytes / 4}, at::kBFloat16, device);
+    BOOST_TEST(kept.device() == device);
+    BOOST_TEST(kept.nbytes() == static_cast<size_t>(kBytes));
+    const at::Tensor part = kept.select(0, 1);
+    BOOST_TEST(memory_usage(device).allocated_bytes == before);
+    BOOST_TEST(host_memory_usage().allocated_bytes == host_before + kBytes);
+    const at::Tensor beside = at::empty({kBytes}, at::TensorOptions().dtype(at::kByte).device(device));
+    BOOST_TEST(about(memory_usage(device).allocated_bytes - before, kBytes));
+  }
+  BOOST_TEST(memory_usage(device).allocated_bytes == before);
+  BOOST_TEST(host_memory_usage().allocated_bytes == host_before);
+  BOOST_TEST(host_memory_usage().peak_allocated_bytes == host_before + kBytes);
+  reset_peak_memory(device);
+  BOOST_TEST(host_memory_usage().peak_allocated_bytes == host_before);
+}
+
 BOOST_AUTO_TEST_CASE(a_reset_starts_at_what_is_allocated_now) {
   count_cpu_memory();
   const at::Tensor held = bytes(kBytes);

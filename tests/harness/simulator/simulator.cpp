@@ -81,6 +81,42 @@ BOOST_AUTO_TEST_CASE(what_shares_a_link_shares_its_bandwidth) {
   BOOST_TEST(replay(traces, cluster, given)[3].end_s == 1 + 4, tt::tolerance(1e-6));
 }
 
+BOOST_AUTO_TEST_CASE(copies_to_host_memory_follow_each_other_beside_computation) {
+  const auto copy = [](Kind kind, int64_t bytes) { return Event{.kind = kind, .bytes = bytes}; };
+  const std::vector<RankTrace> traces{{.events = {copy(Kind::kToHost, 2'000'000), copy(Kind::kFromHost, 1'000'000),
+                                                  compute(1), copy(Kind::kHostWait, 0), compute(1)}}};
+  Cluster cluster = instant(2);
+  cluster.to_host_link = {1e6, 0};
+  auto out = replay(traces, cluster, given);
+  BOOST_TEST(out[0].events[3].begin_s == 1, tt::tolerance(1e-6));
+  BOOST_TEST(out[0].events[3].end_s == 3, tt::tolerance(1e-6));  // one behind the other: 2 s and 1 s
+  BOOST_TEST(rank_figures(out)[0].communication_s == 2, tt::tolerance(1e-6));
+  BOOST_TEST(rank_figures(out)[0].sent_bytes == 0);
+  // Without a way of its own: that of messages, where these go through the host.
+  cluster.to_host_link = {};
+  cluster.device_link = {2e6, 0};
+  cluster.host_link = {1e18, 0};
+  BOOST_TEST(replay(traces, cluster, given)[0].events[3].end_s == 1.5, tt::tolerance(1e-6));
+  // What is begun and not waited for is done in the end.
+  BOOST_TEST(replay({{.events = {copy(Kind::kToHost, 2'000'000), compute(0.5)}}}, cluster, given)[0].end_s == 0.5,
+             tt::tolerance(1e-6));
+  // A processor moves the bytes itself: read and written, at 1e9 a second.
+  cluster.host_link = {};
+  BOOST_TEST(replay(traces, cluster, given)[0].end_s == 2 + 2 * 3e-3, tt::tolerance(1e-6));
+}
+
+BOOST_AUTO_TEST_CASE(copies_to_host_memory_share_it_with_messages) {
+  Cluster cluster = instant(3);
+  cluster.device_link = {1e6, 0};
+  cluster.host_link = {1e6, 0};
+  // A copy crosses the host's memory once, a message twice: together three times a megabyte at a megabyte a second.
+  const auto out = replay({{.events = {message(Kind::kSend, 1, 1'000'000)}},
+                           {.events = {message(Kind::kReceive, 0, 1'000'000)}},
+                           {.events = {{.kind = Kind::kToHost, .bytes = 1'000'000}, {.kind = Kind::kHostWait}}}},
+                          cluster, given);
+  BOOST_TEST(std::max(out[1].end_s, out[2].end_s) == 3, tt::tolerance(1e-3));
+}
+
 BOOST_AUTO_TEST_CASE(ranks_that_share_a_device_share_its_time) {
   const std::vector<RankTrace> traces{{.events = {compute(3)}}, {.events = {compute(3)}}};
   BOOST_TEST(replay(traces, instant(2), given)[1].end_s == 3, tt::tolerance(1e-6));
@@ -184,7 +220,7 @@ BOOST_AUTO_TEST_CASE(a_sweep_moves_one_share_at_a_time) {
   Cluster cluster = instant(2);
   cluster.efficiency.range = 0.25;
   cluster.efficiency.matmul = 0.8;
-  cluster.device_link.bytes_per_s = 100;
+  cluster.device_link.bytes_per_s = cluster.to_host_link.bytes_per_s = 100;
   const auto corners = share_sweep(cluster);
   BOOST_TEST(corners.size() == 8u);
   for (const auto& [name, corner] : corners) {
@@ -193,6 +229,7 @@ BOOST_AUTO_TEST_CASE(a_sweep_moves_one_share_at_a_time) {
                                                                     : 0.8),
                tt::tolerance(1e-12));
     BOOST_TEST(corner.device_link.bytes_per_s == (name == "links low" ? 75 : name == "links high" ? 125 : 100));
+    BOOST_TEST(corner.to_host_link.bytes_per_s == corner.device_link.bytes_per_s);
   }
 }
 

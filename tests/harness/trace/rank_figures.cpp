@@ -78,9 +78,19 @@ BOOST_AUTO_TEST_CASE(figures_of_a_rank_are_in_its_text) {
   RankTrace trace;
   trace.device_used_bytes = 3;
   trace.device_allocations = 7;
+  trace.host_cache_bytes = 9;
+  trace.events = {{.kind = Event::Kind::kToHost, .bytes = 5},
+                  {.kind = Event::Kind::kFromHost, .bytes = 6},
+                  {.kind = Event::Kind::kHostWait}};
   const RankTrace read = RankTrace::from_text(trace.to_text());
   BOOST_TEST(read.device_used_bytes == 3);
   BOOST_TEST(read.device_allocations == 7);
+  BOOST_TEST(read.host_cache_bytes == 9);
+  BOOST_TEST(read.events.size() == 3u);
+  BOOST_TEST((read.events[1].kind == Event::Kind::kFromHost));
+  BOOST_TEST(read.events[1].bytes == 6);
+  const auto timeline = chrome_trace({read});
+  BOOST_TEST(timeline.at("traceEvents").back().at("name") == "host_wait");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -30,6 +30,8 @@ class DualParal final : public Strategy {
                 "--context-frames: {} frames of the block before cannot be seen when a block has {} (--block-frames)",
                 options.context_frames, options.block_frames);
     options.groups.check_halves(options.halves);
+    check_usage(options.cache_memory != CacheMemory::kHost || context_.previous_cached(),
+                "--cache-memory host is for what --previous-context matched_kv keeps: other caches are used at once");
   }
 
   StrategyPlan plan(const Workload& work) const override {
@@ -41,7 +43,8 @@ class DualParal final : public Strategy {
         "--window-position absolute: {} latent frames need positions past the model's rope_max_seq_len = {}; use local",
         work.latent_frames, work.config.rope_max_seq_len);
     // With matched_kv, the last frames of as many blocks as the queue holds.
-    const int64_t kept = context_.previous_cached() ? context_.context_frames * std::min(count - 1, work.steps) : 0;
+    const bool on_device = context_.previous_cached() && options_.cache_memory != CacheMemory::kHost;
+    const int64_t kept = on_device ? context_.context_frames * std::min(count - 1, work.steps) : 0;
     const auto order = make_queue(count, work.steps);
     const auto jobs = jobs_of(all, order, context);
     int64_t seen = 0;  // in frames
@@ -80,6 +83,12 @@ class DualParal final : public Strategy {
         "with --sequence-degree, --guidance-parallel or --partition");
   }
 
+  void prepare(const DenoiseContext& context) override {
+    slots_.reset();  // before others are taken
+    slots_ = make_slots(context);
+    prepared_ = true;
+  }
+
   void denoise(const DenoiseContext& context) override {
     const StageGrid grid = options_.groups.grid(context.comm.world_size(), context.request.guided());
     const Denoiser denoiser(context.request, context.transformer, grid.halves_of(context.comm.rank(), options_.halves));
@@ -94,8 +103,15 @@ class DualParal final : public Strategy {
     BlockQueue queue(
         all, sees, denoiser.steps(), block_noise(context.request), [&] { return denoiser.make_sampler(); },
         denoiser.device());
+    if (!prepared_) slots_ = make_slots(context);
+    HostCopies copies(context.recorder, denoiser.device());
+    std::optional<HostTails> host;
+    if (slots_)
+      host.emplace(*slots_, copies, denoiser.micro_batches(), attending(denoiser.transformer().parts().layers),
+                   most_seen(all, order, sees) * denoiser.grid(1).frame_tokens());
     std::deque<FeatureCache> caches;  // by micro-batch
-    for (int64_t m = 0; m < denoiser.micro_batches(); ++m) caches.emplace_back(context.transformer.rotary());
+    for (int64_t m = 0; m < denoiser.micro_batches(); ++m)
+      caches.emplace_back(denoiser.transformer().rotary(), host ? &*host : nullptr, m);
     snapshots.restore(stage.first() ? &queue : nullptr, caches, denoiser);
 
     const auto total = static_cast<int64_t>(order.size());
@@ -112,7 +128,7 @@ class DualParal final : public Strategy {
       if (tail) stage.allow(static_cast<size_t>(snapshots.certain_at(entry.iteration) - first));
       for (FeatureCache& cache : caches) {
         if (tail) cache.clear();
-        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], entry, all));
+        cache.begin_job(cache_job(denoiser, sees, stage.jobs()[position - first], position, order, all));
       }
       at::Tensor window;
       if (stage.first()) {
@@ -160,7 +176,9 @@ class DualParal final : public Strategy {
   // Keys and values of the first frames are kept if the block before this one follows in the same iteration; with
   // matched_kv those of the last frames for the block behind, which sees them in the next iteration.
   FeatureCache::Job cache_job(const Denoiser& denoiser, const ContextOptions& sees, const StageJob& job,
-                              const QueueEntry& entry, const std::vector<Block>& all) const {
+                              int64_t position, const std::vector<QueueEntry>& order,
+                              const std::vector<Block>& all) const {
+    const QueueEntry& entry = order[position];
     const bool last_block = entry.block + 1 == static_cast<int64_t>(all.size());
     const bool followed = entry.block > 0 && entry.age + 1 < denoiser.steps() && sees.sees_features(entry.age + 1);
     const int64_t kept = std::min(context_.context_frames, job.keep_end - job.keep_begin);
@@ -171,11 +189,52 @@ class DualParal final : public Strategy {
                            .offset = offset};
     if (followed) next.head = {job.keep_begin, job.keep_begin + kept};
     if (context_.previous_cached() && !last_block) next.tail = {job.keep_end - kept, job.keep_end};
+    if (position + 1 < static_cast<int64_t>(order.size())) {
+      next.next_block = order[position + 1].block;
+      next.next_sees_tail = window_of(all, order[position + 1], sees).previous_cached > 0;
+    }
     return next;
+  }
+
+  // Latent frames that any window sees at most, cached ones among them.
+  static int64_t most_seen(const std::vector<Block>& all, const std::vector<QueueEntry>& order,
+                           const ContextOptions& sees) {
+    int64_t most = 0;
+    for (const QueueEntry& entry : order) {
+      const Window window = window_of(all, entry, sees);
+      most = std::max(
+          most, window.previous_cached + window.frames() + (sees.sees_features(entry.age) ? sees.context_frames : 0));
+    }
+    return most;
+  }
+
+  // Room in host memory for what this rank keeps from one iteration to the next; none: it is on the device.
+  std::unique_ptr<HostSlots> make_slots(const DenoiseContext& context) const {
+    if (!context_.previous_cached() || context_.context_frames == 0) return nullptr;
+    const Request& request = context.request;
+    const Transformer& model = context.transformer[0];
+    const StageGrid grid = options_.groups.grid(context.comm.world_size(), request.guided());
+    const Workload work = workload(request, model.config(), static_cast<int64_t>(c10::elementSize(model.dtype())),
+                                   context.comm.world_size());
+    const auto count = static_cast<int64_t>(blocks(request.latent_frames).size());
+    const int64_t heads =
+        even_ranges(model.config().num_attention_heads, grid.sequence)[grid.place(context.comm.rank()).index].size();
+    const int64_t turns = micro_batches(grid.halves_of(context.comm.rank(), options_.halves), request.guided());
+    const TailsKept tails{
+        .count = std::min(count - 1, work.steps) * turns * static_cast<int64_t>(attending(model.parts().layers).size()),
+        .shape = {work.batch / turns / grid.halves, context_.context_frames * work.frame_tokens, heads,
+                  model.config().attention_head_dim},
+        .dtype = model.dtype()};
+    const int64_t window = (options_.block_frames + 2 * options_.context_frames) * work.frame_tokens;
+    return in_host_memory(options_.cache_memory, tails, working_bytes(work, window), model.device())
+               ? std::make_unique<HostSlots>(tails.count, tails.shape, tails.dtype, model.device())
+               : nullptr;
   }
 
   Options options_;
   ContextOptions context_;
+  std::unique_ptr<HostSlots> slots_;  // null: caches are on the device
+  bool prepared_ = false;
 };
 
 }  // namespace

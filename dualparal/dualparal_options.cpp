@@ -25,6 +25,11 @@ void DualParalOptions::declare(OptionSet& set) {
       "block behind that is still the other expert's (models of two experts): its frames "
       "recomputed, none, or features of the other expert",
       {{"recompute", BoundaryCache::kRecompute}, {"none", BoundaryCache::kNone}, {"mixed", BoundaryCache::kMixed}});
+  set.choice<CacheMemory>(
+      "cache-memory", cache_memory,
+      "cached keys and values of matched_kv: where there is room for them, on the device, or in "
+      "pinned host memory, fetched ahead",
+      {{"auto", CacheMemory::kAuto}, {"device", CacheMemory::kDevice}, {"host", CacheMemory::kHost}});
   partition.declare(set);
   groups.declare(set);
   declare_micro_batches(set, halves);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dualparal/block_queue.h"
+#include "dualparal/cache_memory.h"
 #include "strategy/denoise/guidance.h"
 #include "strategy/parallel/partition.h"
 #include "strategy/parallel/stage_grid.h"
@@ -15,6 +16,7 @@ struct DualParalOptions {
   PreviousContext previous = PreviousContext::kSynchronous;
   WindowPosition position = WindowPosition::kLocal;
   BoundaryCache boundary = BoundaryCache::kRecompute;
+  CacheMemory cache_memory = CacheMemory::kAuto;
   GuidanceHalves halves = GuidanceHalves::kBatched;
   PartitionOption partition;
   GroupOptions groups;

@@ -29,11 +29,11 @@ FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::
 }
 
 void FeatureCache::keep(const std::string& name, RunState& state) const {
-  for (const auto& [block, layers] : tails_)
+  for (const auto& [block, layers] : tails())
     for (const auto& [layer, kept] : layers) {
       const std::string place = fmt::format("{}/{}/{}", name, block, layer);
-      state.tensors[place + "/key"] = kept.key;
-      state.tensors[place + "/value"] = kept.value;
+      state.tensors[place + "/key"] = host_ ? kept.key.clone() : kept.key;
+      state.tensors[place + "/value"] = host_ ? kept.value.clone() : kept.value;
     }
 }
 
@@ -48,8 +48,11 @@ void FeatureCache::restore(const std::string& name, const SavedRun& kept, const 
       if (!place.starts_with(name + "/") || !place.ends_with("/key") ||
           std::sscanf(place.c_str() + name.size(), "/%lld/%lld/", &block, &layer) != 2 || !layers.contains(layer))
         continue;
-      const std::string begin = place.substr(0, place.size() - 3);
-      tails_[block][layer] = {own(key), own(rank.tensor(begin + "value"))};
+      const at::Tensor& value = rank.tensor(place.substr(0, place.size() - 3) + "value");
+      if (host_)
+        host_->restore({micro_batch_, block, layer}, {key, value});
+      else
+        tails_[block][layer] = {own(key), own(value)};
     }
 }
 
@@ -65,36 +68,62 @@ const RotaryTable& FeatureCache::positions(int64_t first_frame, const at::Tensor
   return table->second;
 }
 
+FeatureCache::KeyValue FeatureCache::take_previous(int64_t layer) {
+  KeyValue previous = take(tails_[job_.block - 1], layer);
+  check(previous.key.defined() && previous.key.size(1) == tail_tokens(),
+        "block {}, layer {}: the {} last frames of the block before were not kept", job_.block, layer,
+        job_.first_position);
+  return previous;
+}
+
 at::Tensor FeatureCache::attend(const AttentionInput& input) {
   KeyValue next = take(heads_, input.layer), previous;
-  if (job_.first_position > 0) {
-    previous = take(tails_[job_.block - 1], input.layer);
-    check(previous.key.defined() && previous.key.size(1) == job_.first_position * job_.grid.frame_tokens(),
-          "block {}, layer {}: the {} last frames of the block before were not kept", job_.block, input.layer,
-          job_.first_position);
-  }
+  if (job_.first_position > 0 && !host_) previous = take_previous(input.layer);
   if (job_.head.size() > 0) heads_[input.layer] = frames_of(input.key, input.value, job_.head);
-  if (job_.tail.size() > 0) tails_[job_.block][input.layer] = frames_of(input.key, input.value, job_.tail);
+  if (job_.tail.size() > 0 && !host_) tails_[job_.block][input.layer] = frames_of(input.key, input.value, job_.tail);
   const at::Tensor query = input.placed_query();
   const bool alone = !previous.key.defined() && !next.key.defined();
-  const KeyValue seen =
-      alone ? KeyValue{input.placed_key(), input.value} : together(input, std::move(previous), std::move(next));
+  const KeyValue seen = host_   ? in_host_buffer(input, std::move(next))
+                        : alone ? KeyValue{input.placed_key(), input.value}
+                                : together(input, std::move(previous), std::move(next), {});
   return attention(query.transpose(1, 2), seen.key.transpose(1, 2), seen.value.transpose(1, 2))
       .transpose(1, 2);  // [batch, queries, heads, head_dim]
 }
 
-// Keys and values of the window between those that were kept: each is written where it is read.
-FeatureCache::KeyValue FeatureCache::together(const AttentionInput& input, KeyValue previous, KeyValue next) {
+// Tails come and go beside what the device computes from here on.
+FeatureCache::KeyValue FeatureCache::in_host_buffer(const AttentionInput& input, KeyValue next) {
+  const int64_t before = tail_tokens(), own = input.key.size(1), behind = next.key.defined() ? next.key.size(1) : 0;
+  const HostTails::Place seen{micro_batch_, job_.first_position > 0 ? job_.block - 1 : -1, input.layer};
+  const KeyValue all = host_->begin_layer(input.key, before + own + behind, before > 0 ? &seen : nullptr);
+  KeyValue previous;
+  if (before > 0) previous = {all.key.slice(1, 0, before), all.value.slice(1, 0, before)};
+  together(input, std::move(previous), std::move(next), all);
+  if (job_.tail.size() > 0) {
+    const int64_t begin = job_.tail.begin * job_.grid.frame_tokens(), end = job_.tail.end * job_.grid.frame_tokens();
+    host_->keep({micro_batch_, job_.block, input.layer},
+                {input.key.slice(1, begin, end), all.value.slice(1, before + begin, before + end)});
+  }
+  host_->fetch_behind(seen, job_.next_sees_tail ? job_.next_block - 1 : -1);
+  return all;
+}
+
+// Keys and values of the window between those that were kept: each is written where it is read, in `given` if that is
+// defined.
+FeatureCache::KeyValue FeatureCache::together(const AttentionInput& input, KeyValue previous, KeyValue next,
+                                              const KeyValue& given) {
   const auto tokens = [](const KeyValue& part) { return part.key.defined() ? part.key.size(1) : 0; };
   auto shape = input.key.sizes().vec();
   shape[1] += tokens(previous) + tokens(next);
-  const KeyValue all{at::empty(shape, input.key.options()), at::empty(shape, input.key.options())};
+  const KeyValue all = given.key.defined()
+                           ? given
+                           : KeyValue{at::empty(shape, input.key.options()), at::empty(shape, input.key.options())};
   int64_t end = 0;
   const auto add = [&](const at::Tensor& key, const at::Tensor& value, const RotaryTable& at) {
     const int64_t begin = std::exchange(end, end + key.size(1));
     at::Tensor target = all.key.slice(1, begin, end);
     norm_rotary(key, input.key_norm, at, target);
-    all.value.slice(1, begin, end).copy_(value);
+    const at::Tensor values = all.value.slice(1, begin, end);
+    if (!values.is_alias_of(value)) values.copy_(value);
   };
   if (previous.key.defined()) add(previous.key, previous.value, positions(job_.offset, previous.key));
   add(input.key, input.value, input.rotary);

@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "dualparal/host_tails.h"
 #include "model/ops/rotary.h"
 #include "model/ops/self_attention.h"
 #include "model/wan/layer_range.h"
@@ -16,11 +17,8 @@ namespace dualparal {
 
 class FeatureCache final : public SelfAttention {
  public:
-  struct KeyValue {
-    at::Tensor key;    ///< [batch, cached tokens, heads, head_dim] neither normalised nor rotated
-    at::Tensor value;  ///< [batch, cached tokens, heads, head_dim]
-  };
-  using Layers = std::map<int64_t, KeyValue>;
+  using KeyValue = dualparal::KeyValue;
+  using Layers = HostTails::Layers;
 
   /// What attend() will be called for next.
   struct Job {
@@ -30,9 +28,13 @@ class FeatureCache final : public SelfAttention {
     int64_t offset = 0;          ///< temporal position of the first frame seen
     Range head = {};  ///< frames of the window whose keys and values the job after this one sees behind its own
     Range tail = {};  ///< those that the next block sees before its own, in the next iteration
+    bool next_sees_tail = false;  ///< whether the job after this one sees a tail, that of block `next_block` - 1
+    int64_t next_block = 0;
   };
 
-  explicit FeatureCache(const RotaryEmbedding& rotary) : rotary_(rotary) {}
+  /// host: keeps the tails, of all micro-batches, in host memory; none: they are on the device.
+  explicit FeatureCache(const RotaryEmbedding& rotary, HostTails* host = nullptr, int64_t micro_batch = 0)
+      : rotary_(rotary), host_(host), micro_batch_(micro_batch) {}
 
   void begin_job(const Job& job) { job_ = job; }
   /// A new iteration: the block at the tail of the queue sees no next block.
@@ -43,22 +45,28 @@ class FeatureCache final : public SelfAttention {
   /// What is kept for the next job, by layer.
   const Layers& heads() const { return heads_; }
   /// What is kept for the next iteration, by block and layer. Each is used once.
-  const std::map<int64_t, Layers>& tails() const { return tails_; }
+  const HostTails::Blocks& tails() const { return host_ ? host_->kept(micro_batch_) : tails_; }
 
-  /// Adds what is kept for the next iteration to a kept state, under names that begin with `name`. Nothing is copied.
+  /// Adds what is kept for the next iteration to a kept state, under names that begin with `name`. Copied is only what
+  /// lies in host memory, where its place is written again.
   void keep(const std::string& name, RunState& state) const;
   /// Puts it back, of the layers that this rank holds, from whichever rank kept it.
   void restore(const std::string& name, const SavedRun& kept, const LayerRange& layers, const at::Device& device);
 
  private:
   KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const;
-  KeyValue together(const AttentionInput& input, KeyValue previous, KeyValue next);
+  int64_t tail_tokens() const { return job_.first_position * job_.grid.frame_tokens(); }
+  KeyValue take_previous(int64_t layer);
+  KeyValue in_host_buffer(const AttentionInput& input, KeyValue next);
+  KeyValue together(const AttentionInput& input, KeyValue previous, KeyValue next, const KeyValue& given);
   const RotaryTable& positions(int64_t first_frame, const at::Tensor& key);
 
   const RotaryEmbedding& rotary_;
+  HostTails* host_;
+  int64_t micro_batch_;
   Job job_;
   Layers heads_;
-  std::map<int64_t, Layers> tails_;
+  HostTails::Blocks tails_;
   std::map<std::pair<int64_t, int64_t>, RotaryTable> tables_;  // by first position and number of cached frames
 };
 

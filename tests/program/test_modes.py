@@ -14,7 +14,7 @@ UNPROMPTED = ["--frames", 61, "--steps", 2, "--threads", 1, "--quiet"]
 SMALL = [*UNPROMPTED, "--prompt", "a red circle"]
 BLOCKS = ["--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
 CASES = [["--strategy", "single"], ["--strategy", "ring"], ["--strategy", "ulysses"], ["--strategy", "naive_pipeline"], BLOCKS,
-         [*BLOCKS, "--feature-cache", "off"], ["--strategy", "video_infinity"], ["--strategy", "fifo", "--window-frames", 2],
+         [*BLOCKS, "--feature-cache", "off"], [*BLOCKS, "--previous-context", "matched_kv", "--cache-memory", "host"], ["--strategy", "video_infinity"], ["--strategy", "fifo", "--window-frames", 2],
          ["--strategy", "context_windows", "--window-frames", 6, "--overlap-frames", 2], ["--strategy", "pipefusion", "--patches", 5]]
 
 
@@ -42,10 +42,27 @@ def test_emulated_and_traced_ranks_are_those_of_a_run(tmp_path, strategy, dtype)
             assert b["peak_memory_bytes"] == pytest.approx(a["peak_memory_bytes"], rel=memory)
             assert b["weights_bytes"] == a["weights_bytes"]
             assert b["sent_bytes"] == a["sent_bytes"]
+            assert b["host_cache_bytes"] == a["host_cache_bytes"]
             assert b["flops"] == pytest.approx(a["flops"], rel=1e-6)
             assert b["moved_bytes"] == pytest.approx(a["moved_bytes"], rel=0.1)
     assert all(rank["compute_s"] > 0 for rank in emulated["per_rank"])
     assert all(rank["compute_s"] is None for rank in traced["per_rank"])
+
+
+def test_caches_in_host_memory_leave_the_device_flat_in_frames(tmp_path):
+    """Latent frames: 2 + blocks of 4. A rank has 4 layers, 2 frames of 24 tokens and 64 numbers to keep of each block."""
+    def line(frames, where):
+        result = tmp_path / f"{frames}_{where}.jsonl"
+        done = run("generate", "--prompt", "any", "--quiet", *BLOCKS, "--previous-context", "matched_kv", "--frames", frames,
+                   "--cache-memory", where, "--steps", 12, "--mode", "trace", "--world-size", 2, "--result", result)
+        assert done.returncode == 0, done.stderr
+        return json.loads(result.read_text().splitlines()[-1])["per_rank"][1]  # rank 0 has the latents of all blocks, too
+    short, long = line(61, "host"), line(189, "host")
+    assert long["peak_memory_bytes"] == pytest.approx(short["peak_memory_bytes"], rel=0.01)
+    growth = line(189, "device")["peak_memory_bytes"] - line(61, "device")["peak_memory_bytes"]
+    assert long["host_cache_bytes"] - short["host_cache_bytes"] == pytest.approx(growth, rel=0.05)
+    for where in ("auto", "device"):  # a CPU does not say what it has free
+        assert line(61, where)["host_cache_bytes"] == 0
 
 
 @pytest.mark.parametrize("mode", ["emulate", "trace"])

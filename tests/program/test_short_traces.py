@@ -25,19 +25,19 @@ def lines_of(tmp_path, flags, short, timeline=True):
     return [json.loads(line) for line in result.read_text().splitlines()], size
 
 
-def check_same(a, b, where=""):
+def check_same(a, b, where="", memory=1e-6):
     if isinstance(a, dict):
         assert a.keys() == b.keys(), where
         for key in a.keys() - OWN:
-            check_same(a[key], b[key], f"{where}.{key}")
+            check_same(a[key], b[key], f"{where}.{key}", memory)
     elif isinstance(a, list):
         assert len(a) == len(b), where
         for i, (x, y) in enumerate(zip(a, b)):
-            check_same(x, y, f"{where}[{i}]")
+            check_same(x, y, f"{where}[{i}]", memory)
     elif isinstance(a, float) or isinstance(b, float):
         assert b == pytest.approx(a, rel=1e-6, abs=1e-7), where
     elif where.endswith(("peak_memory_bytes", "reserved_bytes")) and a is not None:
-        assert b == pytest.approx(a, rel=1e-6), where  # a few numbers for each step are elsewhere than the rest
+        assert b == pytest.approx(a, rel=memory), where  # a few numbers for each step are elsewhere than the rest
     else:
         assert a == b, where
 
@@ -52,12 +52,15 @@ def check_same(a, b, where=""):
     ["--model", EXPERTS, "--device", "cuda", "--dtype", "bf16", "--frames", 577, "--steps", 5, "--strategy", "dualparal",
      "--world-size", 2],
     ["--model", WAN, "--device", "cuda", "--dtype", "bf16", "--frames", 301, "--strategy", "dualparal", "--world-size", 4],
+    ["--frames", 161, "--steps", 16, "--strategy", "dualparal", "--world-size", 2, "--block-frames", 2, "--context-frames", 2,
+     "--previous-context", "matched_kv", "--cache-memory", "host"],
 ], ids=lambda flags: "-".join(map(str, flags[-3:])))
 def test_short_traces_give_the_same_lines(tmp_path, flags):
     whole, whole_size = lines_of(tmp_path, flags, short=False)
     short, short_size = lines_of(tmp_path, flags, short=True)
     assert [line["kind"] for line in short] == ["traced", "simulated"]
-    check_same(whole, short)
+    # Caches in host memory leave nothing on the device that grows by far the most: small things then grow side by side.
+    check_same(whole, short, memory=2e-3 if "host" in flags else 1e-6)
     if "dualparal" not in flags or 961 in flags:
         assert short_size < whole_size / 2
     events = [sorted(json.loads((tmp_path / f"timeline_{s}.json").read_text())["traceEvents"],

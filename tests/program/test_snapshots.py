@@ -98,6 +98,13 @@ def test_other_ranks_and_stages_give_the_same_within_rounding(tmp_path):
     assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+def test_caches_in_host_memory_are_kept_and_put_back_there(tmp_path):
+    arguments = [*RUNS["dualparal"], "--previous-context", "matched_kv", "--cache-memory", "host", "--nproc", 2]
+    whole = undisturbed(tmp_path, *arguments)
+    latents, _ = made(tmp_path, *arguments, "--resume", stopped(tmp_path, *arguments))
+    assert latents == whole
+
+
 def test_another_run_is_refused_by_name_and_damage_by_file(tmp_path):
     arguments = RUNS["single"]
     whole = undisturbed(tmp_path, *arguments)

@@ -73,7 +73,8 @@ def test_scenarios_of_an_experiment_are_simulated(tmp_path):
     assert len(lines) == 4 and all(line["videos"] == 24 for line in lines)
     single, offline = [next(line for line in lines if line["kind"] == "simulated" and line["options"]["scenario"] == name)
                        for name in ("single-stream", "offline")]
-    assert single["flops"] == offline["flops"] and single["sent_bytes"] == offline["sent_bytes"]
+    assert single["sent_bytes"] == offline["sent_bytes"]
+    assert single["flops"] == pytest.approx(offline["flops"], rel=1e-5)  # timesteps are embedded once for all videos
     assert offline["videos_per_s"] > 1.05 * single["videos_per_s"] and offline["bubble_ratio"] < single["bubble_ratio"] / 4
     assert single["video_latency_s"]["p50"] * 24 == pytest.approx(single["latency_s"], rel=1e-3)
     assert all(line["videos_per_s"] is None for line in lines if line["kind"] == "traced")

@@ -138,6 +138,10 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--max-repeats", o.max_repeats, "most repeats of --until-interval")
       ->capture_default_str()
       ->check(positive_number(kMostRepeats));
+  in.option("--scenario", o.scenario,
+            "with --prompt-list: one result line for all videos, with videos/s and percentiles; single-stream: a video "
+            "begins when the one before is finished; offline: as soon as the strategy can take it (dualparal: behind "
+            "the last block of the one before) [a line a video, one after the other]");
   in.flag("--quiet", o.quiet, "no progress and no summary");
   for (const auto& [name, help] : all_strategy_options())
     in.app
@@ -280,6 +284,8 @@ nlohmann::ordered_json values_json(const GenerateOptions& o) {
 
 nlohmann::ordered_json to_json(const GenerateOptions& o) {
   auto json = values_json(o);
+  if (!o.run.scenario.empty()) json["scenario"] = o.run.scenario;
+  if (!o.run.scenario.empty()) json["prompt_list"] = o.video.listed_prompts;
   for (const TimedPrompt& one : o.video.timed_prompts) json["prompts"].push_back({one.frame, one.text});
   return json;
 }

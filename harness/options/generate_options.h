@@ -32,6 +32,10 @@ struct ModelOptions {
 enum class Mode { kRun, kEmulate, kTrace };
 std::string mode_name(Mode mode);
 
+/// Scenarios of a list of prompts, by MLPerf's names.
+constexpr const char* kSingleStream = "single-stream";
+constexpr const char* kOffline = "offline";
+
 struct RunOptions {
   std::string strategy = "single";
   OptionValues strategy_options;  ///< as given until resolved
@@ -46,7 +50,8 @@ struct RunOptions {
       0;  ///< go on until the 95 % interval's half width is less than this part of the mean; 0: do not
   int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
-  int64_t receive_ahead = 2;            ///< messages that a pipeline's stage receives while it computes
+  std::string scenario = {};  ///< of a list of prompts: single-stream or offline; empty: a result line a video
+  int64_t receive_ahead = 2;  ///< messages that a pipeline's stage receives while it computes
   bool quiet = false;
 };
 

@@ -4,17 +4,21 @@
 #include <cmath>
 
 #include "base/hash.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
 
 namespace dualparal {
 
 namespace {
 
-// The strategy's own, and what was asked of its attention and of the operations between products.
+// The strategy's own, and what was asked of its attention, of the operations between products, and of a list of
+// prompts.
 OptionValues options_of(const GenerateOptions& o) {
   OptionValues values = o.run.strategy_options;
   values.merge(attention_values(o.attention));
   if (o.model.kernels != "auto") values["kernels"] = o.model.kernels;
+  if (in_scenario(o)) values["scenario"] = o.run.scenario;
+  if (in_scenario(o)) values["prompts"] = std::to_string(videos_in_run(o));
   return values;
 }
 
@@ -47,7 +51,8 @@ ResultLine result_header(const GenerateOptions& o, const std::string& model_name
           .height = o.video.height,
           .width = o.video.width,
           .steps = o.sampling.steps,
-          .seed = o.sampling.seed};
+          .seed = o.sampling.seed,
+          .videos = in_scenario(o) ? std::optional(videos_in_run(o)) : std::nullopt};
 }
 
 void set_formula_fields(ResultLine& line, const StrategyPlan& plan, const Workload& work) {

@@ -2,6 +2,7 @@
 #include "harness/options/strategies.h"
 
 #include <map>
+#include <utility>
 
 #include "base/errors.h"
 #include "base/nearest.h"
@@ -13,6 +14,7 @@
 #include "baselines/windows/context_windows.h"
 #include "baselines/windows/video_infinity.h"
 #include "dualparal/dualparal.h"
+#include "harness/options/generate_options.h"
 
 namespace dualparal {
 
@@ -34,6 +36,17 @@ const StrategyEntry& find_strategy(const std::string& name) {
   }
   throw UsageError(fmt::format("--strategy: '{}' is not known{}; there are: {}", name, did_you_mean(name, names),
                                fmt::join(names, ", ")));
+}
+
+bool queues_videos(const RunOptions& run) {
+  return run.scenario == kOffline && find_strategy(run.strategy).queues_videos;
+}
+
+StrategyPlan plan_videos(const RunOptions& run, const Strategy& strategy, Workload work) {
+  if (queues_videos(run)) return strategy.plan(work);
+  const int64_t videos = std::exchange(work.videos, 1);
+  const StrategyPlan each = strategy.plan(work);
+  return videos > 1 ? each.repeated(videos) : each;
 }
 
 Repeats what_repeats(const std::string& strategy) {

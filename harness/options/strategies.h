@@ -6,6 +6,8 @@
 
 namespace dualparal {
 
+struct RunOptions;
+
 const std::vector<StrategyEntry>& strategies();
 
 /// What of a run is alike from one to the next, so that a trace needs it once (harness/shorten): steps of the whole
@@ -13,6 +15,12 @@ const std::vector<StrategyEntry>& strategies();
 /// is not known for it, nothing.
 enum class Repeats { kNothing, kSteps, kIterations, kQueue };
 Repeats what_repeats(const std::string& strategy);
+
+/// Whether a run takes the videos of a list all at once (StrategyEntry::queues_videos, in the scenario offline).
+bool queues_videos(const RunOptions& run);
+
+/// The plan of all videos of a run, work.videos of them: of all at once, or of each, repeated.
+StrategyPlan plan_videos(const RunOptions& run, const Strategy& strategy, Workload work);
 
 /// UsageError that lists the known names if there is none of this name.
 const StrategyEntry& find_strategy(const std::string& name);

@@ -34,6 +34,8 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("total_s", l.total_s), visit("text_peak_memory_bytes", l.text_peak_memory_bytes);
   visit("decode_peak_memory_bytes", l.decode_peak_memory_bytes), visit("peak_resident_bytes", l.peak_resident_bytes);
   visit("analytic_cost", l.analytic_cost), visit("bubble_ratio_slots", l.bubble_ratio_slots);
+  visit("videos", l.videos), visit("videos_per_s", l.videos_per_s), visit("video_latency_s", l.video_latency_s);
+  visit("video_first_block_s", l.video_first_block_s), visit("per_video", l.per_video);
   visit("quality", l.quality), visit("error_vs_single", l.error_vs_single);
   visit("source_kind", l.source_kind), visit("compute", l.compute), visit("cluster", l.cluster);
   visit("latency_without_memory_limit_s", l.latency_without_memory_limit_s), visit("sweep", l.sweep);
@@ -58,6 +60,17 @@ template <class Line, class Visit>
 void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove_const_t<Line>, FormulaLine> {
   visit("sent_bytes", l.sent_bytes), visit("weights_bytes", l.weights_bytes);
   visit("key_value_bytes", l.key_value_bytes);
+}
+
+template <class Line, class Visit>
+void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove_const_t<Line>, PercentilesLine> {
+  visit("p50", l.p50), visit("p90", l.p90), visit("p99", l.p99);
+}
+
+template <class Line, class Visit>
+void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove_const_t<Line>, VideoLine> {
+  visit("begin_s", l.begin_s), visit("first_block_s", l.first_block_s), visit("latency_s", l.latency_s);
+  visit("quality", l.quality);
 }
 
 template <class Line, class Visit>

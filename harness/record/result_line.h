@@ -37,6 +37,18 @@ struct FormulaLine {
   std::optional<int64_t> sent_bytes = {}, weights_bytes = {}, key_value_bytes = {};
 };
 
+/// So many of some times are no longer than these; each is one of them.
+struct PercentilesLine {
+  std::optional<double> p50 = {}, p90 = {}, p99 = {};
+};
+
+/// One video of a list, seconds.
+struct VideoLine {
+  std::optional<double> begin_s = {};                        ///< when its first window entered, since the list's begin
+  std::optional<double> first_block_s = {}, latency_s = {};  ///< since then, to its first and last final latents
+  nlohmann::ordered_json quality = nullptr;                  ///< as ResultLine::quality
+};
+
 /// The cluster that a simulation was of.
 struct ClusterLine {
   std::string name = {};
@@ -71,6 +83,12 @@ struct ResultLine {
   std::optional<int64_t> text_peak_memory_bytes = {}, decode_peak_memory_bytes = {}, peak_resident_bytes = {};
   std::optional<FormulaLine> analytic_cost = {};
   std::optional<double> bubble_ratio_slots = {};
+
+  // Of a list of prompts in a scenario, all videos together; latency_s is then that of the list.
+  std::optional<int64_t> videos = {};
+  std::optional<double> videos_per_s = {};
+  std::optional<PercentilesLine> video_latency_s = {}, video_first_block_s = {};
+  std::vector<VideoLine> per_video = {};
 
   Json quality = nullptr;                      ///< metrics by name; null: none was asked for
   std::optional<double> error_vs_single = {};  ///< |latents - single's| / |single's|, of exact strategies

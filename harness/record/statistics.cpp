@@ -28,4 +28,11 @@ double median(std::vector<double> values) {
   return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+double percentile(std::vector<double> values, double part) {
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+  std::sort(values.begin(), values.end());
+  const auto count = static_cast<double>(values.size());
+  return values[static_cast<size_t>(std::clamp(std::ceil(part * count) - 1, 0.0, count - 1))];
+}
+
 }  // namespace dualparal

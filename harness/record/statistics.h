@@ -15,4 +15,7 @@ MeanInterval mean_interval(const std::vector<double>& samples);
 /// The middle value, or the mean of the two middle ones; NaN of none.
 double median(std::vector<double> values);
 
+/// The smallest of the values that at least this part of them, 0 < part <= 1, do not exceed; NaN of none.
+double percentile(std::vector<double> values, double part);
+
 }  // namespace dualparal

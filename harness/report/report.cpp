@@ -55,7 +55,12 @@ std::optional<double> weights(const ResultLine& line) {
 
 std::optional<double> frames_per_second(const ResultLine& line) {
   if (!line.frames || line.latency_s.value_or(0) <= 0) return std::nullopt;
-  return static_cast<double>(*line.frames) / *line.latency_s;
+  return static_cast<double>(line.videos.value_or(1) * *line.frames) / *line.latency_s;
+}
+
+// Of every ten videos of a list, nine take no longer.
+std::optional<double> most_videos_take(const ResultLine& line) {
+  return line.video_latency_s ? line.video_latency_s->p90 : std::nullopt;
 }
 
 // What a rank achieves on average, waiting included. Divided by what its device can do at most, the model FLOP
@@ -68,6 +73,8 @@ std::optional<double> tera_flops_per_second(const ResultLine& line) {
 const std::vector<Column> kRunColumns = {
     {"latency s", figure(&ResultLine::latency_s), 1, 3, Shown::kRange},
     {"frames/s", frames_per_second, 1, 2, Shown::kMedian},
+    {"videos/s", figure(&ResultLine::videos_per_s), 1, 4, Shown::kMedian},
+    {"p90 of a video s", most_videos_take, 1, 3, Shown::kMedian},
     {"TFLOP/s a rank", tera_flops_per_second, 1, 3, Shown::kMedian},
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},

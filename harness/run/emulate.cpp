@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "base/measure/memory.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
@@ -90,6 +91,7 @@ struct Ranks {
   const StrategyPlan& plan;
   Placement placement;
   double load_s = 0;  // of the rank that took longest
+  std::vector<Request> following = {};
 
   bool shapes_only() const { return options.run.mode == Mode::kTrace; }
 };
@@ -106,9 +108,16 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
                                    options.run.strategy, rank, world_size);
     NullSink nowhere;
     try {
-      RankResult result =
-          run_rank({options, ranks.model, ranks.strategy, ranks.plan, ranks.placement, true, true, title}, request,
-                   *comm, recorder, nowhere);
+      RankResult result = run_rank({.options = options,
+                                    .model = ranks.model,
+                                    .strategy = ranks.strategy,
+                                    .plan = ranks.plan,
+                                    .placement = ranks.placement,
+                                    .count_work = true,
+                                    .shows_progress = true,
+                                    .title = title,
+                                    .following = ranks.following},
+                                   request, *comm, recorder, nowhere);
       result.trace.timed = !ranks.shapes_only();
       if (ranks.shapes_only())  // between messages that follow each other, nothing is computed
         std::erase_if(result.trace.events,
@@ -169,8 +178,9 @@ TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
 
   const int64_t world_size = options.run.world_size;
   const Workload work = workload_of(options, request, model, world_size);
-  const StrategyPlan plan = strategy->plan(work);
+  const StrategyPlan plan = plan_videos(options.run, *strategy, work);
   Ranks ranks{options, model, *strategy, plan, placement};
+  ranks.following.assign(static_cast<size_t>(videos_in_run(options) - 1), request);
   std::vector<RankTrace> traces = traces_of(ranks, request);
 
   ResultLine line = result_header(options, model.name(), request.latent_frames, world_size);

@@ -45,6 +45,9 @@ void print_summary(const GenerateOptions& options, const ResultLine& line) {
   else
     fmt::print("{} ranks {}, {:.4g} TFLOP in all, ", *line.world_size, kind_name(line.kind),
                line.flops.value_or(0) / 1e12);
+  if (line.videos_per_s)
+    fmt::print("{} videos, {:.4g} videos/s, each in {:.2f} s (p50), {:.2f} s (p90), {:.2f} s (p99), ", *line.videos,
+               *line.videos_per_s, *line.video_latency_s->p50, *line.video_latency_s->p90, *line.video_latency_s->p99);
   if (line.decode_s) fmt::print("decoded in {:.2f} s, ", *line.decode_s);
   fmt::print("peak memory {:.1f} MiB\n", static_cast<double>(*line.peak_memory_bytes) / (1 << 20));
   for (const auto& path :
@@ -146,7 +149,7 @@ void launch_run(const GenerateOptions& options, std::vector<std::string> argumen
       return launch_ranks(arguments, world_size, options.snapshots.active());
     } catch (const Error& error) {
       // A rank that was killed could not remove what it had begun.
-      for (const GenerateOptions& one : runs_of(options))
+      for (const GenerateOptions& one : videos_of(options))
         for (const auto& path : {one.output.video, one.output.save_latents})
           if (!path.empty()) remove_abandoned_beside(path);
       const bool final = dynamic_cast<const RunStopped*>(&error) || dynamic_cast<const UsageError*>(&error);
@@ -173,7 +176,7 @@ StrategyPlan check_possible(const GenerateOptions& options, const WanModel& mode
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
   const Workload work = workload_of(options, request, model, world_size);
   if (options.snapshots.active()) strategy->check_snapshots(work, std::nullopt);
-  return strategy->plan(work);
+  return plan_videos(options.run, *strategy, work);
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {
@@ -185,7 +188,7 @@ void run_generate(const GenerateOptions& given, const std::vector<std::string>& 
   const int64_t world_size = world_size_of(options, environment);
   if (runs) options.run.nproc = world_size;
   const StrategyPlan plan = check_possible(options, model, world_size);
-  const auto each = runs_of(options);
+  const auto each = videos_of(options);
   for (const GenerateOptions& one : each) make_traces_folder(one.output.traces);
   if (speaks(options, environment))
     for (const GenerateOptions& one : each)

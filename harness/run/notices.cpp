@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "harness/options/prompt_list.h"
 #include "harness/options/timed_prompts.h"
 
 namespace dualparal {
@@ -60,6 +61,10 @@ std::vector<std::string> prompt_notices(const GenerateOptions& resolved, const S
 }
 
 std::string what_is_kept(const GenerateOptions& resolved) {
+  if (in_scenario(resolved))
+    return resolved.output.save_latents.empty()
+               ? "nothing of these videos is kept; --save-latents keeps the latents of each that is finished"
+               : "latents of the videos that were finished are kept, and no result line";
   if (!resolved.video.listed_prompts.empty())
     return "videos and result lines of the prompts that are done are kept, nothing of the one that was under way";
   if (resolved.snapshots.active())

@@ -11,7 +11,9 @@
 #include "base/measure/nvtx.h"
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
+#include "harness/options/strategies.h"
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
 #include "model/checkpoint/safetensors.h"
@@ -60,6 +62,24 @@ bool enough(const std::vector<double>& samples, const RunOptions& options) {
   return interval.half_width <= options.until_interval * interval.mean;  // not of one sample, whose interval is NaN
 }
 
+// All videos of the run: at once, or each when the one before is finished on every rank.
+void denoise_videos(const RankRun& run, const DenoiseContext& context) {
+  if (run.following.empty()) return run.strategy.denoise(context);
+  if (queues_videos(run.options.run)) {
+    DenoiseContext all = context;
+    all.following = run.following;
+    return run.strategy.denoise(all);
+  }
+  context.recorder.begin_video();
+  run.strategy.denoise(context);
+  for (const Request& next : run.following) {
+    context.comm.barrier();
+    context.recorder.begin_video();
+    run.strategy.denoise({next, context.transformer, context.comm, context.recorder, context.sink, context.progress,
+                          context.snapshots, context.receive_ahead});
+  }
+}
+
 RankTrace denoise_once(const RankRun& run, const Request& request, const Experts& experts, Communicator& comm,
                        Recorder& recorder, LatentsSink& sink) {
   const at::Device device = run.placement.device;
@@ -83,9 +103,9 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    run.strategy.denoise({request, experts, comm, recorder, finished,
-                          [&](int64_t done, int64_t all) { progress.update(done, all); }, run.snapshots,
-                          static_cast<size_t>(run.options.run.receive_ahead)});
+    denoise_videos(run, {request, experts, comm, recorder, finished,
+                         [&](int64_t done, int64_t all) { progress.update(done, all); }, run.snapshots,
+                         static_cast<size_t>(run.options.run.receive_ahead)});
     synchronize(device);
   }
   trace.end_s = event_clock();
@@ -136,6 +156,7 @@ Workload workload_of(const GenerateOptions& options, const Request& request, con
                      int64_t world_size) {
   const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
   Workload work = workload(request, model.transformer_config(), bytes, world_size);
+  work.videos = videos_in_run(options);
   work.from_image = shows_image(options, model);
   work.device = named_device(options.model.device).type();
   work.text_tokens = model.text_tokens();

@@ -2,6 +2,7 @@
 // One rank's denoising, the same in every mode: load, warm up, denoise, and say what was done.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "harness/options/generate_options.h"
@@ -39,6 +40,7 @@ struct RankRun {
   /// there are used, warm.
   std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
   Snapshots& snapshots = no_snapshots();
+  std::span<const Request> following = {};  ///< of a list in a scenario: the videos behind the first
 };
 
 struct RankResult {
@@ -47,7 +49,7 @@ struct RankResult {
   double load_s = 0;            ///< reading its transformer weights
 };
 
-/// Denoises this rank's part of `request`.
+/// Denoises this rank's part of `request`, and of those that follow it.
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
                     LatentsSink& sink);
 

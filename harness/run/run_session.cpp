@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/measure/memory.h"
 #include "harness/media/video_file.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
@@ -51,12 +52,12 @@ void RunSession::prepare() {
   check_agreement(group_.comm(), options_);
   request_ = make_request(options_, model_);
   work_ = workload_of(options_, request_, model_, group_.world_size());
-  plan_ = strategy_->plan(work_);
+  plan_ = plan_videos(options_.run, *strategy_, work_);
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
   };
   open_snapshots();
-  if (leads()) open_sink();
+  if (leads()) open_output();
 }
 
 void RunSession::open_snapshots() {
@@ -74,37 +75,15 @@ void RunSession::open_snapshots() {
 }
 
 // Opened before the work: files that cannot be written, or compared with, fail now.
-void RunSession::open_sink() {
+void RunSession::open_output() {
   latents_path_ = options_.output.save_latents;
   if (!options_.output.reference_latents.empty()) {
     check_reference(options_.output.reference_latents,
                     {1, request_.channels, request_.latent_frames, request_.latent_height, request_.latent_width});
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
-  if (!options_.output.no_quality)
-    quality_ = std::make_unique<QualityMeter>(
-        QualitySubject{.frames = *options_.video.frames,
-                       .latent_frames = request_.latent_frames,
-                       .block_starts = plan_.block_starts,
-                       .prompt = options_.video.prompt.value_or(""),
-                       .content = model_.name() == "moving-shapes" && options_.video.timed_prompts.empty()});
-  std::vector<Chapter> chapters;
-  for (const ShownPrompt& one : shown_prompts(options_, plan_.block_starts, model_.geometry()))
-    if (one.frame >= 0) chapters.push_back({one.frame, one.text});
-  const VideoSinkOptions sink_options{
-      .frames = *options_.video.frames,
-      .height = *options_.video.height,
-      .width = *options_.video.width,
-      .fps = *options_.video.fps,
-      .device = device_,
-      .decode = !options_.output.no_decode,
-      .overlap = options_.output.overlap_decoding,
-      .video_path = options_.output.video,
-      .chapters = std::move(chapters),
-      .frames_dir = options_.output.save_frames,
-      .latents_path = latents_path_,
-  };
-  sink_ = std::make_unique<VideoSink>(sink_options, load_vae_, quality_.get());
+  output_ =
+      dualparal::open_output(options_, {model_, plan_, request_.latent_frames, device_, load_vae_}, latents_path_);
 }
 
 // On rank 0; of a list, all prompts are encoded with the first.
@@ -143,17 +122,19 @@ void RunSession::condition() {
   synchronize(device_);
   text_encode_s_ = watch.seconds();
   text_peak_bytes_ = memory_usage(device_).peak_allocated_bytes;
-  if (kept_ && !options_.video.listed_prompts.empty()) {
+  const bool each = kept_ && !in_scenario(options_);  // a prompt's part
+  if (each && !options_.video.listed_prompts.empty()) {
     kept_->text_encode_s = text_encode_s_ / static_cast<double>(options_.video.listed_prompts.size());
     kept_->text_peak_bytes = text_peak_bytes_;
   }
-  if (kept_) text_encode_s_ = kept_->text_encode_s;
-  if (kept_) text_peak_bytes_ = kept_->text_peak_bytes;
+  if (each) text_encode_s_ = kept_->text_encode_s;
+  if (each) text_peak_bytes_ = kept_->text_peak_bytes;
   // The text encoder is gone: neither a peak nor other ranks on this device shall find its memory taken.
   release_cached_memory(device_);
   set_prompts(std::move(embeds));
   set_later_prompts(std::move(later));
   set_image();
+  set_following();
   if (leads() && !options_.output.save_noise.empty())
     write_safetensors(options_.output.save_noise, {{"noise", strategy_->initial_noise(request_)}});
 }
@@ -176,6 +157,15 @@ void RunSession::set_later_prompts(std::vector<at::Tensor> embeds) {
     at::Tensor one = leads() ? embeds.at(i - 1) : at::Tensor();
     broadcast_from_first(group_.comm(), one);
     request_.later_prompts.push_back({latent_frame_from(prompts[i].frame, model_.geometry()), one});
+  }
+}
+
+// The videos behind the first have prompts of their own, and all else from it.
+void RunSession::set_following() {
+  for (int64_t video = 1; video < videos_in_run(options_); ++video) {
+    Request& next = following_.emplace_back(request_);
+    next.prompt_embeds = leads() ? kept_->embeds.at(options_.video.listed_prompts.at(video)).prompt : at::Tensor();
+    broadcast_from_first(group_.comm(), next.prompt_embeds);
   }
 }
 
@@ -212,8 +202,9 @@ void RunSession::denoise() {
                     leads(),
                     options_.run.strategy,
                     kept_ ? &kept_->transformers : nullptr,
-                    snapshots_ ? *snapshots_ : no_snapshots()};
-  LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*sink_) : nowhere;
+                    snapshots_ ? *snapshots_ : no_snapshots(),
+                    following_};
+  LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*output_) : nowhere;
   std::unique_ptr<LatentsSink> keeping;
   if (snapshots_ && leads()) keeping = snapshots_->keeping(finished);
   try {
@@ -233,7 +224,7 @@ std::optional<ResultLine> RunSession::finish() {
     traces.push_back(RankTrace::from_text(text));
   if (!leads()) return std::nullopt;
   recorder_.set_phase("decoding and writing the video");
-  sink_->finish();
+  output_->finish();
   ResultLine line = result_line(traces);
   // First what cannot be had again, then what only explains it.
   if (!options_.output.result.empty()) append_result(options_.output.result, line);
@@ -251,13 +242,15 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
     line.interval = interval.half_width / interval.mean;
   line.text_encode_s = text_encode_s_;
   line.load_s = own_.load_s;
-  if (!options_.output.no_decode) line.decode_s = sink_->decode_s();
+  if (!options_.output.no_decode) line.decode_s = output_->decode_s();
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode) line.decode_peak_memory_bytes = sink_->decode_peak_memory_bytes();
+  if (!options_.output.no_decode) line.decode_peak_memory_bytes = output_->decode_peak_memory_bytes();
   line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plan_, work_);
-  if (quality_) line.quality = quality_->result();
+  const auto qualities = output_->qualities();
+  if (!line.videos) line.quality = qualities.at(0);
+  for (size_t video = 0; video < line.per_video.size(); ++video) line.per_video[video].quality = qualities.at(video);
   if (!options_.output.reference_latents.empty())
     line.quality.update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
                                         options_.output.no_decode ? nullptr : load_vae_));

@@ -14,7 +14,7 @@
 #include "harness/record/result_line.h"
 #include "harness/run/comparing.h"
 #include "harness/run/rank_run.h"
-#include "harness/run/video_sink.h"
+#include "harness/run/run_output.h"
 #include "harness/snapshots/run_snapshots.h"
 
 namespace dualparal {
@@ -43,12 +43,13 @@ class RunSession {
   std::optional<ResultLine> finish();
 
   void open_snapshots();
-  void open_sink();
+  void open_output();
   void set_image();
   PromptEmbeds encode_prompt();
   PromptEmbeds encode_timed_prompts(std::vector<at::Tensor>& later);
   void set_prompts(PromptEmbeds embeds);
   void set_later_prompts(std::vector<at::Tensor> embeds);
+  void set_following();
   ResultLine result_line(const std::vector<RankTrace>& traces);
   bool leads() const { return group_.rank() == 0; }
 
@@ -62,14 +63,14 @@ class RunSession {
   KeptModel* kept_;
   std::unique_ptr<Strategy> strategy_;
   Request request_;
+  std::vector<Request> following_;  // of a list in a scenario: the videos behind the first
   Workload work_;
   StrategyPlan plan_;
 
   std::function<std::unique_ptr<Vae>()> load_vae_;
   std::unique_ptr<ScratchLatents> scratch_;  // for latents that nobody asked to keep
   std::string latents_path_;
-  std::unique_ptr<QualityMeter> quality_;
-  std::unique_ptr<VideoSink> sink_;  // on rank 0
+  std::unique_ptr<RunOutput> output_;  // on rank 0
   std::unique_ptr<RunSnapshots> snapshots_;
 
   nlohmann::ordered_json gpu_state_;  // when denoising was done

@@ -86,6 +86,7 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
                   .seed = run.seed,
                   .analytic_cost = run.analytic_cost,
                   .bubble_ratio_slots = run.bubble_ratio_slots,
+                  .videos = run.videos,
                   .source_kind = run.kind,
                   .compute = compute,
                   .config = run.config,
@@ -105,7 +106,9 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
   if (const std::string failure = memory_failure(replayed, cluster); !failure.empty()) {
     line.status = ResultStatus::kFailed;
     line.error = failure;
-    line.latency_s = line.first_block_s = std::nullopt;
+    line.latency_s = line.first_block_s = line.videos_per_s = std::nullopt;
+    line.video_latency_s = line.video_first_block_s = std::nullopt;
+    line.per_video.clear();
     line.samples.clear();
   }
   return line;
@@ -125,6 +128,9 @@ void print_summary(const ResultLine& line) {
   if (line.status != ResultStatus::kOk) fmt::print("does not fit into memory; would take ");
   fmt::print("{:.3f} s", *line.latency_without_memory_limit_s);
   if (line.first_block_s) fmt::print(", first latents after {:.3f} s", *line.first_block_s);
+  if (line.videos_per_s)
+    fmt::print(", {} videos, {:.4g} videos/s, {:.3f} s each (p90)", *line.videos, *line.videos_per_s,
+               *line.video_latency_s->p90);
   if (line.sweep.is_object()) {
     std::vector<double> seconds;
     for (const auto& [corner, value] : line.sweep.items()) seconds.push_back(value.get<double>());

@@ -70,6 +70,9 @@ class Reader {
       point.timeline = yaml_.wanted(point, root["timelines"]) && (runs(point) || !point.cluster.empty());
       point.reference = yaml_.wanted(point, root["reference"]);
       point.bands = yaml_.wanted(point, root["bands"]) && !point.cluster.empty();
+      check_usage(!of_list(point) || !(point.video || point.reference),
+                  "{}: 'videos' and 'reference' are of points with one video, {} has a prompt-list", yaml_.file(),
+                  point.label());
       if (point.reference) check_can_be_compared(point, root["reference"]);
     }
     return experiment;
@@ -149,16 +152,19 @@ class Reader {
     return (mode == point.flags.end() || mode->second == "run") && point.cluster.empty();
   }
 
+  // All prompts of a list are one point.
+  static bool of_list(const Point& point) { return point.flags.contains("prompt-list"); }
+
   // An exact strategy is held to `single`, unless the experiment says no (where `single` cannot run, for instance).
   void mark_checked(Experiment& experiment, const YAML::Node& node) const {
     for (auto& point : experiment.points) {
       const std::string& strategy = point.flags.at("strategy");
-      point.checked = strategy != "single" && find_strategy(strategy).exact && runs(point) &&
+      point.checked = strategy != "single" && find_strategy(strategy).exact && runs(point) && !of_list(point) &&
                       (!node || yaml_.wanted(point, node)) && point.skip_reason.empty();
     }
     if (std::ranges::any_of(experiment.points, &Point::checked))
       for (auto& point : experiment.points)
-        point.gives_reference = point.flags.at("strategy") == "single" && runs(point);
+        point.gives_reference = point.flags.at("strategy") == "single" && runs(point) && !of_list(point);
   }
 
   // Latents exist in mode run only, and the figures have their place among the other quality metrics.

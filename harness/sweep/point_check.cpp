@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/nearest.h"
 #include "base/progress.h"
+#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/run/generate.h"
 #include "harness/simulator/simulate.h"
@@ -26,6 +27,8 @@ std::string problem_of(const Point& point) {
   try {
     GenerateOptions options = parse_flags(point.flags);
     const WanModel model = resolve_generate_options(options);
+    check_usage(options.video.listed_prompts.empty() || in_scenario(options),
+                "--prompt-list {}: a point is one result line: give it a --scenario", options.video.prompt_list);
     options.sampling.initial_noise.clear();  // a file may come to be before the point's turn
     const int64_t ranks = options.run.mode == Mode::kRun ? options.run.nproc : options.run.world_size;
     check_possible(options, model, ranks);

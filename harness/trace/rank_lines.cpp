@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "harness/trace/rank_figures.h"
+#include "harness/trace/video_times.h"
 
 namespace dualparal {
 namespace {
@@ -76,6 +77,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.sent_bytes = sent;
   line.flops = known(flops > 0, flops);
   line.bubble_ratio = known(together, bubble_ratio(figures));
+  if (together) set_video_fields(line, traces.at(0));
 }
 
 }  // namespace dualparal

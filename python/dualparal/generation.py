@@ -127,6 +127,8 @@ def generate(prompt: Prompts = None, *, model: Any = None, initial_noise: Any = 
     """
     if latents is not None:
         check_kind(latents)
+    if "scenario" in flags:
+        raise ValueError("scenario: all videos have one result; run('generate', ...) takes it, and read_results its file")
     with tempfile.TemporaryDirectory(prefix="dualparal-") as folder:
         scratch = Path(folder)
         lines = scratch / "result.jsonl"

@@ -87,6 +87,11 @@ class Result:
     peak_resident_bytes: int | None = None
     analytic_cost: dict[str, int] | None = None
     bubble_ratio_slots: float | None = None
+    videos: int | None = None
+    videos_per_s: float | None = None
+    video_latency_s: dict[str, float] | None = None
+    video_first_block_s: dict[str, float] | None = None
+    per_video: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     quality: dict[str, Any] | None = None
     error_vs_single: float | None = None
     source_kind: str | None = None

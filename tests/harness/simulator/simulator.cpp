@@ -148,6 +148,22 @@ BOOST_DATA_TEST_CASE(idle_seconds_are_the_counted_slots, data::make({2, 3, 4, 8}
     BOOST_TEST(figures.idle_within_s == static_cast<double>((ranks - 1) * 4), tt::tolerance(1e-6));
 }
 
+// Videos of few blocks, which alone would not fill the pipeline.
+BOOST_DATA_TEST_CASE(idle_seconds_of_a_list_are_the_counted_slots, data::make({2, 4}), ranks) {
+  constexpr int64_t kVideos = 6, kSteps = 8;
+  const auto entry = dualparal_strategy();
+  const Request request = ranks_request(20, kSteps);
+  const auto out = in_slots(trace_ranks(entry, {}, request, ranks, with_layers(ranks), at::kFloat, kVideos), ranks);
+  double idle = 0;
+  for (const RankFigures& figures : rank_figures(out)) idle += figures.idle_within_s;
+  const SlotCount count = *plan_of(entry, {}, request, ranks, with_layers(ranks), kVideos).slots;
+  BOOST_TEST(idle == static_cast<double>(count.idle), tt::tolerance(1e-6));
+  // As of one long video, or less: a video's first block waits for none before it.
+  BOOST_TEST(idle <= static_cast<double>(ranks * ranks * (ranks - 1)) + 1e-6);
+  const SlotCount alone = *plan_of(entry, {}, request, ranks, with_layers(ranks)).repeated(kVideos).slots;
+  BOOST_TEST(static_cast<double>(alone.idle) > 2 * idle);
+}
+
 BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   const TempFolder folder;
   Cluster cluster = instant(2);

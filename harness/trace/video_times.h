@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fields of a result line of several videos that come from when each began and became final.
+#pragma once
+
+#include "harness/record/result_line.h"
+#include "harness/trace/rank_trace.h"
+
+namespace dualparal {
+
+/// videos_per_s, video_latency_s, video_first_block_s, per_video of a line with `videos`, from what rank 0 did; a line
+/// without stays as it is. Error if the trace does not have so many videos.
+void set_video_fields(ResultLine& line, const RankTrace& first_rank);
+
+}  // namespace dualparal

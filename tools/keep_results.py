@@ -23,8 +23,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "build/dualparal"
 # The shortest first. Not kept: quick (whoever runs ./run bench has it).
-SIMULATED = ("cost_table", "bubble", "headline", "four_steps", "ablations_simulated", "wan22_a14b", "minute_clusters",
-             "hour_clusters", "scaling_vs_gpus", "latency_memory_vs_frames", "published")
+SIMULATED = ("cost_table", "bubble", "headline", "host_caches", "four_steps", "ablations_simulated", "wan22_a14b", "minute_clusters",
+             "hour_clusters", "mlperf_like", "scaling_vs_gpus", "latency_memory_vs_frames", "published")
 MEASURED = ("simulator_validation", "compare_diffusers", "pipeline", "frames", "quick_all", "hour", "ablation_previous_context",
             "ablation_cache_noise", "ablation_block", "ablation_context", "ablation-position", "quality_vs_frames")
 # What is no experiment file: the command, of which {} is the folder.

@@ -56,7 +56,7 @@ class Passes {
   }
 
  private:
-  FeatureCache::Job job(const std::vector<QueueEntry>& order, size_t i) const {
+  FeatureCache::Job job(const QueueOrder& order, size_t i) const {
     const int64_t block = order[i].block;
     FeatureCache::Job job{.grid = grid_, .block = block, .first_position = block > 0 ? kContext : 0};
     if (block > 0 && order[i].age + 1 < kSteps) job.head = {0, kContext};

@@ -9,6 +9,7 @@
 #include <torch/headeronly/version.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 
@@ -62,6 +63,11 @@ nlohmann::ordered_json told_libraries() {
 std::string program_hash() {
   static const std::string hash = text_hash(read_file("/proc/self/exe"));
   return hash;
+}
+
+double load_average() {
+  double minute = 0;
+  return getloadavg(&minute, 1) == 1 ? minute : -1;
 }
 
 nlohmann::ordered_json provenance(const at::Device& device) {

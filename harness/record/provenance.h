@@ -16,4 +16,7 @@ std::string program_hash();
 /// threads, date (UTC).
 nlohmann::ordered_json provenance(const at::Device& device);
 
+/// Processes of the machine that ran or waited to run, mean over the last minute; -1: the system does not tell.
+double load_average();
+
 }  // namespace dualparal

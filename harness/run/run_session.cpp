@@ -15,6 +15,7 @@
 #include "harness/options/strategies.h"
 #include "harness/options/timed_prompts.h"
 #include "harness/record/gpu_state.h"
+#include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/agreement.h"
 #include "harness/snapshots/resume_check.h"
@@ -34,7 +35,8 @@ RunSession::RunSession(const GenerateOptions& options, const WanModel& model, Re
       placement_{device, parse_dtype(options.model.dtype)},
       model_(model),
       kept_(kept),
-      strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)) {}
+      strategy_(find_strategy(options.run.strategy).make(options.run.strategy_options)),
+      load_before_(load_average()) {}
 
 std::optional<ResultLine> RunSession::run() {
   prepare();

@@ -65,6 +65,7 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
   line.provenance["attention"] =
       attention_kernel(device_, placement_.dtype, model_.transformer_config().attention_head_dim);
   line.provenance["gpu_state"] = gpu_state_;
+  line.provenance["load_before"] = load_before_;
   return line;
 }
 

@@ -128,6 +128,7 @@ def test_one_result_line_with_its_provenance(tmp_path):
     assert line["program_hash"] and line["error_vs_single"] is None  # nothing to compare with
     assert line["peak_memory_bytes"] > line["per_rank"][0]["weights_bytes"] > 1e6
     assert line["provenance"]["libtorch"].startswith("2.")
+    assert 0 <= line["provenance"]["load_before"] < 10000
     assert 0 <= line["quality"]["flicker"] <= 1
     assert lines[0]["config_hash"] == lines[1]["config_hash"]
 

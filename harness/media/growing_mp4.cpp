@@ -152,7 +152,8 @@ void GrowingMp4::finish(VideoIndex index) {
 // Packet by packet, nothing is encoded again.
 void GrowingMp4::rewrite() const {
   AVFormatContext* opened = nullptr;
-  ffmpeg::check_code(avformat_open_input(&opened, growing_.c_str(), nullptr, nullptr), name_);
+  // Nothing is guessed: other formats' readers belong to libraries that a bundle has in name alone.
+  ffmpeg::check_code(avformat_open_input(&opened, growing_.c_str(), av_find_input_format("mp4"), nullptr), name_);
   const ffmpeg::Input input(opened);
   const AVStream& from = *input->streams[0];
   Output output{open_mp4(file_.path(), *from.codecpar, frame_time_, name_)};

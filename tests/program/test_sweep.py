@@ -110,6 +110,8 @@ def test_a_sweep_that_is_killed_again_and_again(tmp_path, text, kills_wanted, li
             child.wait(60)
             kills += 1
             for name, content in videos(output).items():
+                if ".partial." in name:  # plays, and is made anew
+                    continue
                 assert content == whole_videos[name], f"seed {seed}: {name} after kill {kills}"
     finish(experiment, output)
     assert outcome(output) == expected, f"seed {seed}"

@@ -227,11 +227,11 @@ class DualParal final : public Strategy {
     const int64_t heads =
         even_ranges(model.config().num_attention_heads, grid.sequence)[grid.place(context.comm.rank()).index].size();
     const int64_t turns = micro_batches(grid.halves_of(context.comm.rank(), options_.halves), request.guided());
-    const TailsKept tails{
-        .count = std::min(count - videos, work.steps) * turns * static_cast<int64_t>(attending(model.parts().layers).size()),
-        .shape = {work.batch / turns / grid.halves, context_.context_frames * work.frame_tokens, heads,
-                  model.config().attention_head_dim},
-        .dtype = model.dtype()};
+    const TailsKept tails{.count = std::min(count - videos, work.steps) * turns *
+                                   static_cast<int64_t>(attending(model.parts().layers).size()),
+                          .shape = {work.batch / turns / grid.halves, context_.context_frames * work.frame_tokens,
+                                    heads, model.config().attention_head_dim},
+                          .dtype = model.dtype()};
     return in_host_memory(options_.cache_memory, tails, working_bytes(work, most_seen() * work.frame_tokens),
                           model.device())
                ? std::make_unique<HostSlots>(tails.count, tails.shape, tails.dtype, model.device())

@@ -99,10 +99,7 @@ GrowingMp4::GrowingMp4(const fs::path& target, std::vector<Chapter> chapters, in
 }
 
 GrowingMp4::~GrowingMp4() {
-  if (format_) {
-    avio_closep(&format_->pb);
-    avformat_free_context(format_);
-  }
+  Output{format_}.close();  // if it was not finished
   std::error_code ignored;
   if (::lseek(lock_, 0, SEEK_END) == 0) fs::remove(growing_, ignored);
   forget_pending(growing_);

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "base/errors.h"
+#include "base/write_all.h"
 
 namespace dualparal {
 namespace {
@@ -25,10 +26,7 @@ struct Child {
   int code = 1;
   try {
     const std::string text = pieces.work(child.piece);
-    size_t done = 0;
-    for (ssize_t count = 0; done < text.size() && count >= 0; done += static_cast<size_t>(std::max<ssize_t>(count, 0)))
-      count = write(child.file, text.data() + done, text.size() - done);
-    code = done == text.size() ? 0 : 1;
+    code = write_all(child.file, text.data(), text.size()) == 0 ? 0 : 1;
   } catch (const std::exception& error) {
     std::fputs(fmt::format("error: {}\n", error.what()).c_str(), stderr);
   }

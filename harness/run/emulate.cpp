@@ -185,8 +185,8 @@ Emulation emulated(const GenerateOptions& options, const WanModel& model, const 
   else
     set_images(request, options, model, device);
   const Workload work = workload_of(options, request, model, options.run.world_size);
-  Emulation out{std::move(request), {device, parse_dtype(options.model.dtype)}, work,
-                plan_videos(options.run, *strategy, work)};
+  Emulation out{
+      std::move(request), {device, parse_dtype(options.model.dtype)}, work, plan_videos(options.run, *strategy, work)};
   Ranks ranks{options, model, *strategy, out.plan, out.placement, ranks_chosen};
   ranks.following.assign(static_cast<size_t>(videos_in_run(options) - 1), out.request);
   out.traces = traces_of(ranks, out.request);

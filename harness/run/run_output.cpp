@@ -108,9 +108,7 @@ class ListOutput final : public RunOutput {
 
   double decode_s() const override { return decode_s_; }
   int64_t decode_peak_memory_bytes() const override { return decode_peak_bytes_; }
-  int64_t latent_frames() const override {
-    return static_cast<int64_t>(video_) * subject_.latent_frames + frames_;
-  }
+  int64_t latent_frames() const override { return static_cast<int64_t>(video_) * subject_.latent_frames + frames_; }
   int64_t frames_written() const override { return frames_written_; }
   std::vector<nlohmann::ordered_json> qualities() const override { return qualities_; }
 

@@ -77,7 +77,7 @@ class RunSession {
   std::unique_ptr<RunSnapshots> snapshots_;
 
   nlohmann::ordered_json gpu_state_;  // when denoising was done
-  double load_before_;  // of the machine, when the run began
+  double load_before_;                // of the machine, when the run began
   double text_encode_s_ = 0;
   int64_t text_peak_bytes_ = 0;
   RankResult own_;

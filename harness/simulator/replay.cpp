@@ -12,6 +12,7 @@
 #include <map>
 
 #include "base/errors.h"
+#include "base/write_all.h"
 #include "harness/simulator/engine.h"
 #include "harness/simulator/uncontended.h"
 #include "harness/trace/repeated_section.h"
@@ -26,14 +27,6 @@ constexpr double kLongestEvent = 1e9;
 constexpr size_t kRanksNamed = 8;  // in an error
 // Relative. SimGrid itself counts time in steps of 1e-9 s and shares bandwidth to 1e-5 of it.
 constexpr double kSamePeriod = 1e-6;
-
-void write_all(int file, const void* data, size_t size) {
-  for (size_t done = 0; done < size;) {
-    const ssize_t count = write(file, static_cast<const char*>(data) + done, size - done);
-    if (count <= 0) _exit(1);
-    done += static_cast<size_t>(count);
-  }
-}
 
 bool read_all(int file, void* data, size_t size) {
   for (size_t done = 0; done < size;) {
@@ -113,8 +106,9 @@ std::vector<SimulatedRank> simulate(const std::vector<std::vector<SimulatedStep>
     if (printed.file >= 0) dup2(printed.file, STDERR_FILENO);
     for (const SimulatedRank& rank : run_engine(ranks, cluster)) {
       const uint64_t state[2] = {rank.finished, rank.done};
-      write_all(ends[1], state, sizeof state);
-      write_all(ends[1], rank.times.data(), rank.times.size() * sizeof(StepTimes));
+      if (write_all(ends[1], state, sizeof state) != 0 ||
+          write_all(ends[1], rank.times.data(), rank.times.size() * sizeof(StepTimes)) != 0)
+        _exit(1);
     }
     _exit(0);
   }

@@ -156,7 +156,8 @@ at::Tensor Denoiser::predict(const Pass& pass, const at::Tensor& latents, SelfAt
       one.time = pass.time.of(expert);
       predictions.push_back(predict(one, latents, attention));
     }
-    return predictions[0].lerp(predictions[1], pass.time.second().to(predictions[0].scalar_type()));  // all one, or all the other
+    return predictions[0].lerp(predictions[1],
+                               pass.time.second().to(predictions[0].scalar_type()));  // all one, or all the other
   }
   std::vector<at::Tensor> halves;
   for (int64_t m = 0; m < micro_batches(); ++m) {

@@ -3,28 +3,16 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 
-from test_program import PROGRAM
+from test_program import PROGRAM, ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+from rank_processes import ranks_of  # noqa: E402
 
 SHORT = ["generate", "--no-decode", "--no-quality", "--quiet", "--threads", 1, "--prompt", "a red circle"]
 BLOCKS = [*SHORT, "--strategy", "dualparal", "--block-frames", 4, "--context-frames", 2]
-
-
-def ranks_of(launcher):
-    """Process ids by rank of the launcher's children."""
-    out = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/environ") as environ:
-                if int(stat.read().rsplit(")", 1)[1].split()[1]) == launcher:
-                    variables = dict(v.split("=", 1) for v in environ.read().split("\0") if "=" in v)
-                    out[int(variables["RANK"])] = int(pid)
-        except (OSError, KeyError):
-            pass
-    return out
-
-
 PATIENCE = 240  # seconds, on a busy machine; nothing waits that long when it works
 
 

@@ -29,6 +29,7 @@ class RankGroup {
   Communicator& comm() { return *comm_; }
   int64_t rank() const { return comm_->rank(); }
   int64_t world_size() const { return comm_->world_size(); }
+  int64_t ranks_here() const { return environment_.local_world_size; }  ///< on this machine
   /// Where the ranks met; null if there is one rank.
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
   /// The failure to report for an exception: see FaultMonitor::explain().

@@ -25,12 +25,14 @@ PROGRAM = ROOT / "build/dualparal"
 # The shortest first. Not kept: quick (whoever runs ./run bench has it).
 SIMULATED = ("cost_table", "bubble", "headline", "host_caches", "four_steps", "ablations_simulated", "wan22_a14b", "minute_clusters",
              "hour_clusters", "mlperf_like", "scaling_vs_gpus", "latency_memory_vs_frames", "published")
-MEASURED = ("simulator_validation", "compare_diffusers", "pipeline", "frames", "quick_all", "hour", "ablation_previous_context",
-            "ablation_cache_noise", "ablation_block", "ablation_context", "ablation-position", "quality_vs_frames")
+MEASURED = ("simulator_validation", "compare_diffusers", "plan_check", "pipeline", "two_ranks", "half_layers", "frames", "quick_all",
+            "hour", "ablation_previous_context", "ablation_cache_noise", "ablation_block", "ablation_context", "ablation-position",
+            "quality_vs_frames")
 # What is no experiment file: the command, of which {} is the folder.
 COMMANDS = {
     "published": ["benchmarks/published.py", "--output", "{}"],
     "simulator_validation": ["benchmarks/validate_simulator.py", "--output", "{}"],
+    "plan_check": ["benchmarks/plan_check.py", "--result", "{}/plan_check.json"],
     "compare_diffusers": ["benchmarks/compare_diffusers.py", "--build", str(ROOT / "build"), "--json", "{}/cpu.jsonl"],
 }
 FIGURES = {  # that documents show

@@ -2,12 +2,16 @@
 #include "harness/plan/plan_report.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 namespace dualparal {
 namespace {
 
 using Kind = Verdict::Kind;
+
+// What a simulation does not tell apart: about its error against a clock (docs/simulation.md).
+constexpr double kAlike = 1.05;
 
 double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
@@ -16,6 +20,10 @@ std::vector<const Judged*> ranked(const std::vector<Judged>& judged) {
   for (const Judged& one : judged)
     if (one.verdict.kind == Kind::kSimulated) order.push_back(&one);
   std::ranges::stable_sort(order, {}, [](const Judged* one) { return one->verdict.seconds; });
+  if (order.empty()) return order;
+  const double alike = kAlike * order.front()->verdict.seconds;
+  const auto others = std::ranges::find_if(order, [&](const Judged* one) { return one->verdict.seconds > alike; });
+  std::stable_partition(order.begin(), others, [](const Judged* one) { return one->candidate.exact; });
   return order;
 }
 
@@ -104,6 +112,8 @@ std::string plan_report(const PlanHeading& heading, const std::vector<Judged>& j
   if (!order.empty()) text += "\nrank   latency s  first block s  memory GiB  idle %  exact\n";
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < heading.rows; ++i) text += row(i + 1, *order[i]);
 
+  double fastest = std::numeric_limits<double>::infinity();
+  for (const Judged* one : order) fastest = std::min(fastest, one->verdict.seconds);
   text += "\nBy strategy:\n";
   std::vector<std::string> names;
   std::map<std::string, std::vector<const Judged*>> by_name;
@@ -112,10 +122,9 @@ std::string plan_report(const PlanHeading& heading, const std::vector<Judged>& j
     if (own.empty()) names.push_back(one.candidate.strategy);
     own.push_back(&one);
   }
-  for (const auto& name : names)
-    text += fmt::format("  {:<16} {}\n", name, why(by_name[name], order.empty() ? 1 : order[0]->verdict.seconds));
+  for (const auto& name : names) text += fmt::format("  {:<16} {}\n", name, why(by_name[name], fastest));
   if (order.empty()) return text;
-  text += fmt::format("\nThe fastest:\n  {}\n", command(heading, order[0]->candidate));
+  text += fmt::format("\nThe first choice:\n  {}\n", command(heading, order[0]->candidate));
   const auto exact = std::ranges::find_if(order, [](const Judged* one) { return one->candidate.exact; });
   if (exact != order.end() && exact != order.begin())
     text += fmt::format("The fastest that gives what `single` gives ({:.2f} s):\n  {}\n", (*exact)->verdict.seconds,

@@ -36,6 +36,7 @@ struct OutputSubject {
   int64_t latent_frames = 0;  ///< of each video
   at::Device device = at::kCPU;
   std::function<std::unique_ptr<Vae>()> load_vae;
+  int64_t ranks_here = 1;  ///< of the run, on this machine: their processors are free when all is denoised
 };
 
 /// Of one video, its latents into latents_path if that is not empty; or of a list in a scenario, whose videos are

@@ -4,14 +4,15 @@
     python tools/keep_results.py [NAME...] [--kind simulated|measured] [--list]
 
 For whoever keeps results/ up to date (everybody else: `./run reproduce NAME`, which leaves results/ alone). The program must be
-built from the commit that is checked out. Experiments whose lines are of that commit go on where they were cut off, all others
-begin anew; old lines go only when the new ones are there. Measured ones want a quiet machine. Then the numbers in the documents are
-written (tools/document_numbers.py); texts beside them want reading.
+built of a clean commit, after which nothing but results and documents has changed. Experiments whose lines are of that commit go
+on where they were cut off, all others begin anew; old lines go only when the new ones are there. Measured ones want a quiet
+machine. Then the numbers in the documents are written (tools/document_numbers.py); texts beside them want reading.
 """
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -42,12 +43,16 @@ FIGURES = {  # that documents show
 
 
 def commit() -> str:
-    """The commit that is checked out; an error if a file of it was changed, but for results and documents."""
-    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!docs", ":!*.md"],
-                             cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """That of which the program was built; an error if anything but results and documents was changed since."""
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True).stdout
+    built = re.search(r"\(commit (\w+)\)", said)
+    if not built:
+        sys.exit(f"error: results are kept from a clean commit, and {PROGRAM} says that it is of: {said}")
+    changed = subprocess.run(["git", "diff", "--name-only", built.group(1), "--", ".", ":!results", ":!docs", ":!*.md"], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout
     if changed:
-        sys.exit(f"error: results are kept from a clean commit, and these are changed:\n{changed}")
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        sys.exit(f"error: {PROGRAM} is of commit {built.group(1)}, and these have changed since (build it anew):\n{changed}")
+    return built.group(1)
 
 
 def are_of(folder: Path, wanted: str) -> bool:

@@ -9,6 +9,7 @@
 #include "harness/cli/first_steps.h"
 #include "harness/cli/standard_streams.h"
 #include "harness/cli/usage_error.h"
+#include "harness/record/provenance.h"
 #include "harness/snapshots/stop_signals.h"
 #include "strategy/snapshot/snapshots.h"
 
@@ -18,7 +19,7 @@ namespace {
 int run(int argc, char** argv) {
   CLI::App app{"Benchmark and reproduction harness for DualParal: long videos from Wan 2.1 on many GPUs."};
   app.require_subcommand(1);
-  app.set_version_flag("--version", DUALPARAL_VERSION);
+  app.set_version_flag("--version", version_text());
   const std::vector<Command> commands{
       generate_command(app, {argv + 1, argv + argc}),
       bench_command(app),

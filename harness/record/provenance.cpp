@@ -60,6 +60,11 @@ nlohmann::ordered_json told_libraries() {
 
 }  // namespace
 
+std::string version_text() {
+  if (!*kBuiltCommit) return DUALPARAL_VERSION;
+  return fmt::format("{} (commit {}{})", DUALPARAL_VERSION, kBuiltCommit, kBuiltDirty ? ", with changes" : "");
+}
+
 std::string program_hash() {
   static const std::string hash = text_hash(read_file("/proc/self/exe"));
   return hash;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether memory grows with the length of a video: runs of the embedded model, decoded to an mp4.
 
-    python benchmarks/long_videos.py [--frames 4097 57601] [--program build/dualparal] [-- FLAGS]
+    python benchmarks/long_videos.py [--frames 4097 57601] [--steps 10] [--program build/dualparal] [-- FLAGS]
 
 A line a run: peak of the memory that its ranks allocate, peak resident memory of a rank while it denoised and of rank 0
 in all, frames in the mp4. Exit code 1 if a peak is more than 1.05 times that of the first run, or frames are missing.
@@ -16,7 +16,7 @@ import tempfile
 import av
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FLAGS = ["--strategy", "dualparal", "--nproc", "2", "--threads", "1", "--steps", "10", "--prompt",
+FLAGS = ["--strategy", "dualparal", "--nproc", "2", "--threads", "1", "--prompt",
          "a red circle bounces over a dark blue background", "--no-quality", "--quiet"]
 PEAKS = {"peak_memory_bytes": "allocated", "process_memory_bytes": "resident while denoising",
          "peak_resident_bytes": "resident in all"}
@@ -31,6 +31,7 @@ def frames_in(file: pathlib.Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[4097, 57601])
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--program", type=pathlib.Path, default=ROOT / "build/dualparal")
     parser.add_argument("flags", nargs="*")
     arguments = parser.parse_args()
@@ -38,8 +39,8 @@ def main() -> None:
     for frames in arguments.frames:
         with tempfile.TemporaryDirectory() as temporary:
             folder = pathlib.Path(temporary)
-            subprocess.run([arguments.program, "generate", *FLAGS, *arguments.flags, "--frames", str(frames), "--output",
-                            folder / "v.mp4", "--result", folder / "r.jsonl"], check=True)
+            subprocess.run([arguments.program, "generate", *FLAGS, *arguments.flags, "--steps", str(arguments.steps), "--frames",
+                            str(frames), "--output", folder / "v.mp4", "--result", folder / "r.jsonl"], check=True)
             line, decoded = json.loads((folder / "r.jsonl").read_text()), frames_in(folder / "v.mp4")
         first = first or line
         ratios = {name: line[name] / first[name] for name in PEAKS}

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/recorder.h"
 
+#include <algorithm>
 #include <exception>
 
 #include "base/errors.h"
 #include "base/measure/memory.h"
 
 namespace dualparal {
+namespace {
+
+constexpr size_t kHandedAtOnce = 1024;  // events
+
+}  // namespace
 
 std::string WorkLabel::Span::text() const {
   return first == last ? std::to_string(first) : fmt::format("{}..{}", first, last);
@@ -96,13 +102,43 @@ void Recorder::rethrow_fault() {
 void Recorder::follow_device() {
   const int64_t marks = clock_.passed();
   while (passed_ < events_.size() && marks_[passed_].second < marks) ++passed_;
+  if (take_ && passed_ >= kHandedAtOnce) hand_over();
   const std::lock_guard lock(mutex_);
   behind_ = passed_ < events_.size();
   if (behind_) at_device_ = events_[passed_];
 }
 
+// Called where no span is open: marks of the events that stay are the only ones that are still to be asked for.
+void Recorder::hand_over() {
+  const auto count = static_cast<std::ptrdiff_t>(passed_);
+  for (size_t i = 0; i < passed_; ++i) {
+    events_[i].begin_s = clock_.own_seconds(marks_[i].first);
+    events_[i].end_s = clock_.own_seconds(marks_[i].second);
+    take_(events_[i]);
+  }
+  events_.erase(events_.begin(), events_.begin() + count);
+  marks_.erase(marks_.begin(), marks_.begin() + count);
+  passed_ = 0;
+  int64_t needed = clock_.passed();
+  for (const auto& [begin, end] : marks_) needed = std::min(needed, begin);
+  clock_.forget_before(needed);
+}
+
+void Recorder::hand_to(std::function<void(const Event&)> take) { take_ = std::move(take); }
+
+ClockLine Recorder::end_handing() {
+  rethrow_fault();
+  const ClockLine line = clock_.line();
+  follow_device();
+  check(passed_ == events_.size(), "{} events are not over on an idle device", events_.size() - passed_);
+  hand_over();
+  take_ = nullptr;
+  return line;
+}
+
 const std::vector<Event>& Recorder::events() {
   rethrow_fault();
+  check(!take_, "events that were handed over were asked for");
   const auto seconds = clock_.read();
   for (size_t i = 0; i < events_.size(); ++i) {
     events_[i].begin_s = seconds.at(static_cast<size_t>(marks_[i].first));
@@ -115,6 +151,7 @@ void Recorder::clear() {
   events_.clear();
   marks_.clear();
   passed_ = 0;
+  take_ = nullptr;
   clock_.restart();
   const std::lock_guard lock(mutex_);
   behind_ = false;

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -111,8 +112,14 @@ class Recorder {
 
   /// All so far. Waits for the device.
   const std::vector<Event>& events();
-  /// Forgets them. Waits for the device.
+  /// Forgets them. Waits for the device. From then on they are kept.
   void clear();
+
+  /// From now on events are not kept: they go to `take`, in their order, some time after the device has got past them.
+  /// Their times are the device's own.
+  void hand_to(std::function<void(const Event&)> take);
+  /// Hands over what is left. Waits for the device. What makes event_clock()'s times of all that was handed over.
+  ClockLine end_handing();
   /// What this rank is doing now, in words; from any thread. After an exception: what it was doing then.
   std::string activity() const;
   /// activity() for an error, with where the device was last known to be if that is not there: it comes to its work
@@ -125,12 +132,14 @@ class Recorder {
   void note_moment(Event event);
   void rethrow_fault();
   void follow_device();
+  void hand_over();
 
   at::Device device_;
   StreamClock clock_;
   std::vector<Event> events_;
   std::vector<std::pair<int64_t, int64_t>> marks_;  // where each begins and ends
   size_t passed_ = 0;                               // events that the device has got past
+  std::function<void(const Event&)> take_;          // empty: they are kept
   std::exception_ptr fault_;
   Span* computing_ = nullptr;
   bool notes_memory_ = false;

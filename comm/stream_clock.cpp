@@ -3,9 +3,11 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/device.h"
+#include "base/errors.h"
 
 namespace dualparal {
 namespace {
@@ -50,6 +52,8 @@ StreamClock::Anchor StreamClock::anchor() const {
 void StreamClock::restart() {
   pending_.clear();
   seconds_.clear();
+  forgotten_ = 0;
+  newest_s_ = 0;
   last_.reset();
   begin_.reset();
   if (has_streams_) begin_.emplace(anchor());
@@ -62,31 +66,42 @@ int64_t StreamClock::mark() {
   } else {
     seconds_.push_back(event_clock());
   }
-  return static_cast<int64_t>(seconds_.size() + pending_.size()) - 1;
+  return forgotten_ + static_cast<int64_t>(seconds_.size() + pending_.size()) - 1;
 }
 
 // From one mark to the next: a device gives times as fp32, which are exact enough only while they are short.
 int64_t StreamClock::passed() {
   while (!pending_.empty() && pending_.front().query()) {
     const c10::Event& before = last_ ? *last_ : begin_->event;
-    const double elapsed = before.elapsedTime(pending_.front()) * kMillisecond;
-    seconds_.push_back((seconds_.empty() ? 0 : seconds_.back()) + elapsed);
+    newest_s_ += before.elapsedTime(pending_.front()) * kMillisecond;
+    seconds_.push_back(newest_s_);
     last_.emplace(std::move(pending_.front()));
     pending_.pop_front();
   }
-  return static_cast<int64_t>(seconds_.size());
+  return forgotten_ + static_cast<int64_t>(seconds_.size());
 }
 
-std::vector<double> StreamClock::read() {
-  if (!has_streams_ || !begin_) return seconds_;
+void StreamClock::forget_before(int64_t mark) {
+  const auto count = static_cast<std::ptrdiff_t>(std::max<int64_t>(0, mark - forgotten_));
+  seconds_.erase(seconds_.begin(), seconds_.begin() + count);
+  forgotten_ += count;
+}
+
+ClockLine StreamClock::line() {
+  if (!has_streams_ || !begin_) return {};
   const Anchor end = anchor();
   passed();
   const c10::Event& before = last_ ? *last_ : begin_->event;
-  const double device_s = (seconds_.empty() ? 0 : seconds_.back()) + before.elapsedTime(end.event) * kMillisecond;
+  const double device_s = newest_s_ + before.elapsedTime(end.event) * kMillisecond;
   const double host_s = end.host_s - begin_->host_s;
-  const double rate = device_s > kDriftShows ? host_s / device_s : 1;
+  return {begin_->host_s, device_s > kDriftShows ? host_s / device_s : 1};
+}
+
+std::vector<double> StreamClock::read() {
+  check(forgotten_ == 0, "times of all marks were asked for, of which {} are forgotten", forgotten_);
+  const ClockLine line = this->line();
   std::vector<double> out;
-  for (const double seconds : seconds_) out.push_back(begin_->host_s + seconds * rate);
+  for (const double seconds : seconds_) out.push_back(line.at(seconds));
   return out;
 }
 

@@ -14,6 +14,12 @@ namespace dualparal {
 /// Seconds on the clock of all events: one clock for all ranks of a machine.
 double event_clock();
 
+/// What makes event_clock()'s seconds of a device's own.
+struct ClockLine {
+  double offset_s = 0, rate = 1;
+  double at(double seconds) const { return offset_s + rate * seconds; }
+};
+
 /// Marks in the calling thread's current stream. On a CPU, and with shapes alone, a mark is the moment itself.
 class StreamClock {
  public:
@@ -25,8 +31,15 @@ class StreamClock {
   int64_t mark();
   /// How many marks the device has got past, in their order; does not wait.
   int64_t passed();
-  /// Seconds on event_clock() of every mark. Waits for the device.
+  /// Seconds on event_clock() of every mark, none of which was forgotten. Waits for the device.
   std::vector<double> read();
+
+  /// Of a mark that was passed, the device's own seconds: line() makes event_clock()'s of them.
+  double own_seconds(int64_t mark) const { return seconds_.at(static_cast<size_t>(mark - forgotten_)); }
+  /// Nobody will ask for marks before this one, which were passed: memory does not grow with them.
+  void forget_before(int64_t mark);
+  /// That of all marks so far. Waits for the device.
+  ClockLine line();
 
  private:
   // A moment on both clocks.
@@ -43,7 +56,10 @@ class StreamClock {
   std::optional<Anchor> begin_;
   std::optional<c10::Event> last_;  // the newest one that was passed
   std::deque<c10::Event> pending_;  // not known to be passed
-  std::vector<double> seconds_;     // of what was passed: host's clock, or with streams the device's since begin_
+  // Of what was passed and is not forgotten: host's clock, or with streams the device's since begin_.
+  std::deque<double> seconds_;
+  int64_t forgotten_ = 0;
+  double newest_s_ = 0;  // of last_
 };
 
 }  // namespace dualparal

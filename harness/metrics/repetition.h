@@ -25,7 +25,8 @@ class RepetitionMeter {
 
  private:
   std::vector<int64_t> starts_;  // and the end of the last block
-  std::vector<at::Tensor> pooled_;
+  at::Tensor pooled_;            // [frames, channels, h, w], room for all of them
+  int64_t frames_ = 0;           // so far
 };
 
 }  // namespace dualparal

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/errors.h"
 
@@ -41,15 +42,22 @@ LatentsSpool::~LatentsSpool() { close(file_); }
 
 void LatentsSpool::push(const at::Tensor& latents) {
   const at::Tensor whole = latents.contiguous();
+  std::vector<int64_t> shape = whole.sizes().vec();
+  const int64_t frames = std::exchange(shape.at(2), 0);
+  check(shape_.empty() || shape == shape_, "latents in {}: [{}], the ones before were [{}], where 0 is any number",
+        folder(), fmt::join(shape, ", "), fmt::join(shape_, ", "));
+  shape_ = std::move(shape);
   const auto bytes = static_cast<int64_t>(whole.nbytes());
   transfer("write", pwrite, file_, static_cast<const char*>(whole.const_data_ptr()), bytes, written_);
   written_ += bytes;
-  shapes_.push_back(whole.sizes().vec());
+  frames_.push_back(frames);
 }
 
 at::Tensor LatentsSpool::pop() {
-  const at::Tensor latents = at::empty(shapes_.front(), at::kFloat);
-  shapes_.pop_front();
+  std::vector<int64_t> shape = shape_;
+  shape.at(2) = frames_.front();
+  frames_.pop_front();
+  const at::Tensor latents = at::empty(shape, at::kFloat);
   const auto bytes = static_cast<int64_t>(latents.nbytes());
   transfer("read", pread, file_, static_cast<char*>(latents.mutable_data_ptr()), bytes, read_);
   read_ += bytes;

@@ -17,15 +17,16 @@ class LatentsSpool {
   LatentsSpool(const LatentsSpool&) = delete;
   LatentsSpool& operator=(const LatentsSpool&) = delete;
 
-  /// [1, channels, frames, h, w], fp32, on the CPU. Error for a full disk.
+  /// [1, channels, frames, h, w], fp32, on the CPU; all of one size but for the frames. Error for a full disk.
   void push(const at::Tensor& latents);
-  bool empty() const { return shapes_.empty(); }
+  bool empty() const { return frames_.empty(); }
   /// The oldest that is still there.
   at::Tensor pop();
 
  private:
   int file_;
-  std::deque<std::vector<int64_t>> shapes_;
+  std::vector<int64_t> shape_;  // of the newest
+  std::deque<int64_t> frames_;
   int64_t written_ = 0, read_ = 0;  // bytes
 };
 

@@ -2,6 +2,7 @@
 #include "harness/run/rank_run.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include "base/device.h"
@@ -17,39 +18,14 @@
 #include "harness/options/strategies.h"
 #include "harness/record/statistics.h"
 #include "harness/run/clock_alignment.h"
+#include "harness/run/noting_sink.h"
 #include "model/checkpoint/safetensors.h"
-#include "strategy/denoise/latents_sink.h"
 #include "strategy/denoise/number_watch.h"
 
 namespace dualparal {
 namespace {
 
-constexpr int64_t kKeptCalls = 4096;  // of the progress function: events of so many are kept of an endless run
 constexpr const char* kFp16Hint = " (fp16 holds numbers up to 65504; bf16 and fp32 hold larger ones: --dtype)";
-
-// Notes when latents become final, and counts them. Where they are not finite, the watch may know since when.
-class NotingSink final : public LatentsSink {
- public:
-  NotingSink(LatentsSink& inner, Recorder& recorder, const std::optional<NumberWatch>& watch)
-      : inner_(inner), recorder_(recorder), watch_(watch) {}
-  void push(const at::Tensor& latents) override {
-    recorder_.output(static_cast<int64_t>(latents.nbytes()));
-    frames_ += latents.size(2);
-    try {
-      inner_.push(latents);
-    } catch (const NotFiniteError&) {
-      if (watch_) watch_->check();
-      throw;
-    }
-  }
-  int64_t frames() const { return frames_; }
-
- private:
-  LatentsSink& inner_;
-  Recorder& recorder_;
-  const std::optional<NumberWatch>& watch_;
-  int64_t frames_ = 0;
-};
 
 // The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone.
 double latency_of_slowest(Communicator& comm, double seconds) {
@@ -112,6 +88,11 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   synchronize(device);
   reset_peak_memory(device);
   restart_peak_resident();
+  const auto sums = std::make_shared<EventSums>();
+  if (is_endless(run.options))
+    recorder.hand_to([](const Event&) {});
+  else if (!run.keeps_events)
+    recorder.hand_to([sums](const Event& event) { sums->add(event); });
   const int64_t allocations_before = memory_usage(device).device_allocations;
   NotingSink noting(sink, recorder, watch);
   const SavedRun* resumed = run.snapshots.resumed();
@@ -122,13 +103,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   {
     const NvtxRange range("{}: denoise, rank {} of {}", run.options.run.strategy, comm.rank(), comm.world_size());
     Progress progress(run.title, "step", run.options.run.quiet || !run.shows_progress);
-    int64_t calls = 0;
-    const auto without_end = [&](int64_t, int64_t) {
-      progress.count(noting.frames(), "latent frames");
-      if (++calls % kKeptCalls != 0) return;
-      watch->restart();
-      recorder.clear();
-    };
+    const auto without_end = [&](int64_t, int64_t) { progress.count(noting.frames(), "latent frames"); };
     const auto to_end = [&](int64_t done, int64_t all) { progress.update(done, all); };
     DenoiseContext context{request,  experts, comm,          recorder,
                            finished, to_end,  run.snapshots, static_cast<size_t>(run.options.run.receive_ahead)};
@@ -139,7 +114,12 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   trace.end_s = event_clock();
   run.snapshots.ended();
   if (watch) watch->check();
-  if (!is_endless(run.options)) trace.events = recorder.events();
+  if (is_endless(run.options) || !run.keeps_events) {
+    sums->move(recorder.end_handing());
+    trace.sums = std::move(*sums);
+  } else {
+    trace.events = recorder.events();
+  }
   const MemoryUsage memory = memory_usage(device);
   trace.peak_memory_bytes = memory.peak_allocated_bytes;
   trace.peak_reserved_bytes = memory.peak_reserved_bytes;

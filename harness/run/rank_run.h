@@ -42,6 +42,8 @@ struct RankRun {
   std::vector<std::unique_ptr<Transformer>>* kept = nullptr;
   Snapshots& snapshots = no_snapshots();
   std::span<const Request> following = {};  ///< of a list in a scenario: the videos behind the first
+  /// The trace has all events; else their sums, whose memory hardly grows, and of an endless run nothing.
+  bool keeps_events = true;
 };
 
 struct RankResult {

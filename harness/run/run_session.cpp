@@ -202,7 +202,8 @@ void RunSession::denoise() {
                     options_.run.strategy,
                     kept_ ? &kept_->transformers : nullptr,
                     snapshots_ ? *snapshots_ : no_snapshots(),
-                    following_};
+                    following_,
+                    !options_.output.traces.empty() || !options_.output.timeline.empty()};
   LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*output_) : nowhere;
   std::unique_ptr<LatentsSink> keeping;
   if (options_.snapshots.active() && leads()) keeping = snapshots_->keeping(finished);

@@ -24,8 +24,9 @@ VideoSink::VideoSink(VideoSinkOptions options, std::function<std::unique_ptr<Vae
   // What a killed run has left, it can only have left hidden: nobody would find it.
   for (const auto& path : {options_.video_path, options_.latents_path})
     if (!path.empty()) remove_abandoned_beside(path);
-  // Opened now, so that a path that cannot be written fails before the work, not after it.
-  if (!options_.overlap) spool_ = std::make_unique<LatentsSpool>();
+  // Opened now, so that a path that cannot be written fails before the work, not after it. An endless video's decoding
+  // keeps step: its latents do not wait on disk, where those that were decoded would stay.
+  if (!options_.endless) spool_ = std::make_unique<LatentsSpool>();
   if (!options_.video_path.empty())
     video_ = std::make_unique<VideoFile>(options_.video_path, options_.height, options_.width, options_.fps,
                                          options_.chapters, options_.frames);
@@ -52,10 +53,13 @@ void VideoSink::push(const at::Tensor& latents) {
   std::unique_lock lock(mutex_);
   if (options_.endless) changed_.wait(lock, [this] { return queue_.size() < kMostWaiting || failure_; });
   if (failure_) std::rethrow_exception(failure_);  // a full disk ends the denoising, too
-  if (spool_) return spool_->push(copy);
-  if (copy.is_alias_of(latents)) copy = copy.clone();
-  queue_.push_back(copy);
-  if (!worker_.joinable()) start_worker();
+  if (spool_) {
+    spool_->push(copy);
+  } else {
+    if (copy.is_alias_of(latents)) copy = copy.clone();
+    queue_.push_back(copy);
+  }
+  if ((options_.overlap || options_.endless) && !worker_.joinable()) start_worker();
   changed_.notify_all();
 }
 
@@ -86,7 +90,7 @@ void VideoSink::finish() {
 // Undefined: there is nothing more to do.
 at::Tensor VideoSink::next() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return !queue_.empty() || closed_ || abandoned_; });
+  changed_.wait(lock, [this] { return !queue_.empty() || (spool_ && !spool_->empty()) || closed_ || abandoned_; });
   if (abandoned_) return {};
   if (spool_) return spool_->empty() ? at::Tensor() : spool_->pop();
   if (queue_.empty()) return {};

@@ -22,13 +22,12 @@ namespace dualparal {
 
 struct VideoSinkOptions {
   int64_t frames = 0;  ///< of the video; what is decoded beyond them is cut
-  /// As many as come. With `overlap`, push() waits while much is still to be decoded: memory does not grow.
+  /// As many as come; decoded meanwhile. push() waits while much is still to be decoded: nothing grows.
   bool endless = false;
   int64_t height = 0, width = 0, fps = 16;
   at::Device device = at::kCPU;  ///< that decodes
   bool decode = true;
-  /// Decode while later latents are still being denoised: takes time and memory that are being measured. Else latents
-  /// wait on disk.
+  /// Decode while later latents are still being denoised: takes time and memory that are being measured.
   bool overlap = false;
   int threads = 0;                     ///< of the CPU, to decode with; 0: as many as the caller uses
   std::string video_path;              ///< mp4, or empty
@@ -76,8 +75,8 @@ class VideoSink final : public LatentsSink {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<at::Tensor> queue_;         // with overlap
-  std::unique_ptr<LatentsSpool> spool_;  // without
+  std::deque<at::Tensor> queue_;         // endless
+  std::unique_ptr<LatentsSpool> spool_;  // else: latents wait on disk
   bool closed_ = false, abandoned_ = false;
   std::exception_ptr failure_;
   std::thread worker_;

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <tuple>
 
 namespace dualparal {
 namespace {
@@ -14,13 +12,27 @@ using Kind = Event::Kind;
 constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",     "output",
                                       "video",   "to_host", "from_host", "host_wait"};
 
-// When each message was sent: by sender, receiver and channel, in order.
-std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(const std::vector<RankTrace>& traces) {
-  std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> times;
-  for (size_t rank = 0; rank < traces.size(); ++rank)
-    for (const Event& event : traces[rank].events)
-      if (event.kind == Kind::kSend) times[{rank, event.peer, event.channel}].push_back(event.begin_s);
-  return times;
+// Waiting for messages that were sent already: in all, and between the rank's first work and its last.
+struct Waited {
+  double all_s = 0, within_s = 0;
+};
+
+Waited waited_for_messages(const std::vector<EventSums>& sums, size_t rank) {
+  const EventSums& own = sums[rank];
+  Waited waited;
+  for (const auto& [way, waits] : own.receives) {
+    if (way.peer < 0 || way.peer >= static_cast<int64_t>(sums.size())) continue;
+    const auto& theirs = sums[static_cast<size_t>(way.peer)].sends;
+    const auto sent = theirs.find({static_cast<int64_t>(rank), way.channel});
+    if (sent == theirs.end()) continue;
+    for (size_t i = 0; i < std::min(waits.size(), sent->second.size()); ++i) {
+      const auto& [begin_s, end_s, times] = waits[i];
+      const double blocked = (end_s - std::clamp(sent->second[i], begin_s, end_s)) * static_cast<double>(times);
+      waited.all_s += blocked;
+      if (own.working && own.working->begin_s <= begin_s && end_s <= own.working->end_s) waited.within_s += blocked;
+    }
+  }
+  return waited;
 }
 
 // Microseconds, to the tenth: what the clock is good for.
@@ -29,7 +41,12 @@ double microseconds(double seconds) { return std::round(seconds * 1e7) / 10; }
 }  // namespace
 
 std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
-  const auto sent = send_times(traces);
+  std::vector<EventSums> sums;
+  for (const auto& trace : traces) sums.push_back(trace.summed());
+  return rank_figures(traces, sums);
+}
+
+std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces, const std::vector<EventSums>& sums) {
   double end = 0, repeated = 0;
   for (const auto& trace : traces) {
     end = std::max(end, trace.end_s);
@@ -38,37 +55,14 @@ std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
   std::vector<RankFigures> out;
   for (size_t rank = 0; rank < traces.size(); ++rank) {
     const RankTrace& trace = traces[rank];
-    RankFigures figures;
-    double first = trace.end_s, last = trace.begin_s, communication_within = 0;
-    std::map<std::tuple<int64_t, int64_t, Channel>, size_t> received;
-    for (size_t i = 0; i < trace.events.size(); ++i)
-      if (const Event& event = trace.events[i]; event.kind == Kind::kCompute) {
-        figures.compute_s += (event.end_s - event.begin_s) * static_cast<double>(trace.times(i));
-        first = std::min(first, event.begin_s);
-        last = std::max(last, event.end_s);
-      }
-    for (size_t i = 0; i < trace.events.size(); ++i) {
-      const Event& event = trace.events[i];
-      double blocked = 0;
-      if (event.kind == Kind::kSend) {
-        figures.sent_bytes += event.bytes * trace.times(i);
-        blocked = event.end_s - event.begin_s;
-      } else if (event.kind == Kind::kWait || event.kind >= Kind::kToHost) {
-        blocked = event.end_s - event.begin_s;
-      } else if (event.kind == Kind::kReceive) {
-        const std::tuple key{event.peer, static_cast<int64_t>(rank), event.channel};
-        const auto found = sent.find(key);
-        const size_t number = received[key]++;
-        if (found == sent.end() || number >= found->second.size()) continue;
-        blocked = event.end_s - std::clamp(found->second[number], event.begin_s, event.end_s);
-      }
-      blocked *= static_cast<double>(trace.times(i));
-      figures.communication_s += blocked;
-      if (event.begin_s >= first && event.end_s <= last) communication_within += blocked;
-    }
+    const EventSums& own = sums.at(rank);
+    const Waited received = waited_for_messages(sums, rank);
+    RankFigures figures{
+        .compute_s = own.compute_s, .communication_s = own.blocked_s + received.all_s, .sent_bytes = own.sent_bytes};
     figures.idle_s = std::max(0.0, end + repeated - trace.begin_s - figures.compute_s - figures.communication_s);
-    figures.span_s = std::max(0.0, last - first) + trace.repeated_s();
-    figures.idle_within_s = std::max(0.0, figures.span_s - figures.compute_s - communication_within);
+    figures.span_s = (own.working ? own.working->end_s - own.working->begin_s : 0) + trace.repeated_s();
+    figures.idle_within_s =
+        std::max(0.0, figures.span_s - figures.compute_s - own.blocked_within_s - received.within_s);
     out.push_back(figures);
   }
   return out;

@@ -23,6 +23,8 @@ struct RankFigures {
 /// By rank. The n-th receive of a channel between two ranks is the n-th send: what was waited before the sender had
 /// anything to send is idle, the rest of the wait is communication.
 std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces);
+/// The same, where the traces' summed() are there already.
+std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces, const std::vector<EventSums>& sums);
 
 /// Idle between first and last work, of all ranks / the length of those spans.
 double bubble_ratio(const std::vector<RankFigures>& figures);

@@ -14,18 +14,8 @@ std::optional<T> known(bool is_known, T value) {
   return is_known ? std::optional(value) : std::nullopt;
 }
 
-// When the first latents were final, since the ranks began.
-std::optional<double> first_output(const RankTrace& trace) {
-  for (size_t i = 0; i < trace.events.size(); ++i)
-    if (trace.events[i].kind == Event::Kind::kOutput)
-      return trace.events[i].begin_s - trace.begin_s +
-             (trace.repeat && i >= trace.repeat->end ? trace.repeated_s() : 0);
-  return std::nullopt;
-}
-
-RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKind kind) {
+RankLine rank_line(const RankTrace& trace, const Work& work, const RankFigures& figures, ResultKind kind) {
   const bool together = kind == ResultKind::kMeasured || kind == ResultKind::kSimulated;
-  const Work work = trace.work();
   const bool counted = work.operations > 0;
   return {.compute_s = known(together || kind == ResultKind::kEmulated, figures.compute_s),
           .communication_s = known(together, figures.communication_s),
@@ -57,7 +47,9 @@ std::optional<int64_t> largest(const std::vector<RankLine>& ranks, std::optional
 
 void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   const bool together = line.kind == ResultKind::kMeasured || line.kind == ResultKind::kSimulated;
-  const auto figures = rank_figures(traces);
+  std::vector<EventSums> sums;
+  for (const RankTrace& trace : traces) sums.push_back(trace.summed());
+  const auto figures = rank_figures(traces, sums);
   double latency = 0, flops = 0;
   int64_t sent = 0;
   line.per_rank.clear();
@@ -65,11 +57,12 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
     const RankTrace& trace = traces[rank];
     latency = std::max(latency, trace.latency_s());
     sent += figures[rank].sent_bytes;
-    flops += trace.work().flops();
-    line.per_rank.push_back(rank_line(trace, figures[rank], line.kind));
+    flops += sums[rank].work.flops();
+    line.per_rank.push_back(rank_line(trace, sums[rank].work, figures[rank], line.kind));
   }
   line.latency_s = known(together, latency);
-  line.first_block_s = together ? first_output(traces.at(0)) : std::nullopt;
+  const auto& outputs = sums.at(0).outputs;
+  line.first_block_s = known(together && !outputs.empty(), outputs.empty() ? 0 : outputs[0] - traces[0].begin_s);
   line.samples = together ? std::vector{latency} : std::vector<double>{};
   line.peak_memory_bytes = largest(line.per_rank, &RankLine::peak_memory_bytes);
   line.reserved_bytes = largest(line.per_rank, &RankLine::peak_reserved_bytes);

@@ -86,16 +86,14 @@ void RankTrace::shift(double seconds) {
     event.begin_s += seconds;
     event.end_s += seconds;
   }
+  if (sums) sums->move({.offset_s = seconds});
 }
 
-Work RankTrace::work() const {
-  Work all;
-  for (size_t i = 0; i < events.size(); ++i) {
-    const Work& one = events[i].work;
-    const auto many = static_cast<double>(times(i));
-    all += {one.matmul_flops * many, one.attention_flops * many, one.convolution_flops * many, one.moved_bytes * many,
-            one.operations * times(i)};
-  }
+EventSums RankTrace::summed() const {
+  if (sums) return *sums;
+  EventSums all;
+  for (size_t i = 0; i < events.size(); ++i)
+    all.add(events[i], times(i), repeat && i >= repeat->end ? repeated_s() : 0);
   return all;
 }
 
@@ -118,6 +116,7 @@ std::string RankTrace::to_text() const {
   if (repeat)
     header["repeat"] = {{"begin", repeat->begin},   {"end", repeat->end},     {"times", repeat->times},
                         {"blocks", repeat->blocks}, {"steps", repeat->steps}, {"live_bytes", repeat->live_bytes}};
+  if (sums) header["sums"] = to_json(*sums);
   std::string text = header.dump();
   for (const Event& event : events) text += "\n" + event_line(event);
   return text + "\n";
@@ -151,6 +150,7 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.host_cache_bytes = json.value("host_cache_bytes", int64_t{0});
       trace.clock_offset_s = json.value("clock_offset_s", 0.0);
       trace.clock_error_s = json.value("clock_error_s", 0.0);
+      if (json.contains("sums")) trace.sums = event_sums_of(json.at("sums"));
       expected = json.at("events");
     } catch (const std::exception& error) {
       fail("line {}: {}", number, error.what());
@@ -190,6 +190,7 @@ TraceSet read_traces(const fs::path& dir) {
     check(fs::exists(file), "{}: missing, there should be {} ranks", file.string(), ranks);
     try {
       set.ranks.push_back(RankTrace::from_text(read_file(file)));
+      check(!set.ranks.back().sums, "sums in place of events");
     } catch (const std::exception& error) {
       fail("{}: {}", file.string(), error.what());
     }

@@ -8,6 +8,7 @@
 
 #include "comm/recorder.h"
 #include "harness/record/result_line.h"
+#include "harness/trace/event_sums.h"
 
 namespace dualparal {
 
@@ -25,6 +26,7 @@ struct RankTrace {
   bool timed = true;              ///< whether the events' times mean anything; a trace of shapes has none
   double begin_s = 0, end_s = 0;  ///< event clock, from behind the barrier to the rank's last work
   std::vector<Event> events = {};
+  std::optional<EventSums> sums = {};  ///< in place of events that were not kept
   int64_t peak_memory_bytes = 0, peak_reserved_bytes = 0, weights_bytes = 0;
   int64_t process_memory_bytes = 0, device_used_bytes = 0;  ///< 0: not known
   int64_t device_allocations = -1;                          ///< of device memory, meanwhile; -1: not known
@@ -47,8 +49,10 @@ struct RankTrace {
 
   /// Moves all its times.
   void shift(double seconds);
+  /// Of all its events.
+  EventSums summed() const;
   /// Of all its computations.
-  Work work() const;
+  Work work() const { return summed().work; }
 
   /// All in one text: how ranks give it to each other.
   std::string to_text() const;
@@ -63,7 +67,7 @@ struct TraceSet {
   std::vector<RankTrace> ranks;
 };
 
-/// Error that names the file (and line) for anything missing, cut off or unknown.
+/// Error that names the file (and line) for anything missing, cut off or unknown, and for sums in place of events.
 TraceSet read_traces(const std::filesystem::path& dir);
 
 }  // namespace dualparal

@@ -7,14 +7,6 @@
 namespace dualparal {
 namespace {
 
-// When events of a kind happened, since the ranks began.
-std::vector<double> moments(const RankTrace& trace, Event::Kind kind) {
-  std::vector<double> times;
-  for (const Event& event : trace.events)
-    if (event.kind == kind) times.push_back(event.begin_s - trace.begin_s);
-  return times;
-}
-
 PercentilesLine percentiles(const std::vector<VideoLine>& videos, std::optional<double> VideoLine::*field) {
   std::vector<double> values;
   for (const VideoLine& video : videos) values.push_back((video.*field).value());
@@ -26,8 +18,10 @@ PercentilesLine percentiles(const std::vector<VideoLine>& videos, std::optional<
 void set_video_fields(ResultLine& line, const RankTrace& first_rank) {
   if (!line.videos) return;
   const auto videos = static_cast<size_t>(*line.videos);
-  const auto outputs = moments(first_rank, Event::Kind::kOutput);
-  auto begins = moments(first_rank, Event::Kind::kVideo);
+  EventSums sums = first_rank.summed();
+  sums.move({.offset_s = -first_rank.begin_s});  // since the ranks began
+  const auto& outputs = sums.outputs;
+  auto& begins = sums.video_begins;
   if (begins.empty() && videos == 1) begins = {0};
   // Videos of a list are alike: each has as many pieces.
   check(videos > 0 && begins.size() == videos && !outputs.empty() && outputs.size() % videos == 0,

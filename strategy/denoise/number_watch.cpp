@@ -7,7 +7,8 @@
 namespace dualparal {
 namespace {
 
-constexpr int64_t kSums = 1024;  // of a tensor: made seldom, so that the allocator has nothing to do with each
+constexpr int64_t kSums = 1024;           // of a tensor: made seldom, so that the allocator has nothing to do with each
+constexpr int64_t kMostKept = 8 * kSums;  // then a GPU is waited for: seldom, and memory does not grow
 
 thread_local NumberWatch* watching = nullptr;
 
@@ -30,12 +31,15 @@ void NumberWatch::show(const at::Tensor& prediction) {
 // would have to wait for the sum, in the time that is being measured: there it is written into a tensor of the device
 // for later.
 void NumberWatch::see(const at::Tensor& prediction) {
+  if (static_cast<int64_t>(activities_.size()) == kMostKept) restart();
   const auto place = static_cast<int64_t>(activities_.size());
   if (place == kSums * static_cast<int64_t>(sums_.size())) sums_.push_back(at::empty_like(sums_[0]));
   activities_.push_back(recorder_.activity());
   at::Tensor sum = sums_.back()[place % kSums];
   at::sum_out(sum, prediction, at::IntArrayRef(), /*keepdim=*/false, at::kFloat);
-  if (device_.is_cpu() && !std::isfinite(sum.item<float>())) refuse(activities_.back());
+  if (!device_.is_cpu()) return;
+  if (!std::isfinite(sum.item<float>())) refuse(activities_.back());
+  activities_.pop_back();  // nobody needs to ask for it
 }
 
 void NumberWatch::check() const {
@@ -46,6 +50,7 @@ void NumberWatch::check() const {
   }
 }
 
+// Checks, and forgets the predictions so far.
 void NumberWatch::restart() {
   check();
   activities_.clear();

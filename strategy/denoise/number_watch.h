@@ -32,10 +32,9 @@ class NumberWatch {
   static void show(const at::Tensor& prediction);
   /// Error that names the block and step of the first prediction that was not finite. Waits for the device.
   void check() const;
-  /// Checks, and forgets the predictions so far.
-  void restart();
 
  private:
+  void restart();
   void see(const at::Tensor& prediction);
   [[noreturn]] void refuse(const std::string& activity) const;
 

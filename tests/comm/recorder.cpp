@@ -62,6 +62,40 @@ BOOST_AUTO_TEST_CASE(work_that_begins_or_ends_within_a_layer_says_so) {
   BOOST_TEST(label.text() == "block 2, step 30, layers 3..7 (from cross-attention of 3 to self-attention of 7)");
 }
 
+// A long run does not keep its events: at most some of the newest.
+BOOST_AUTO_TEST_CASE(events_are_handed_over_in_order_while_they_come) {
+  constexpr int64_t kJobs = 5000, kNewest = 1100;  // events
+  Recorder recorder(at::kCPU);
+  std::vector<Event> taken;
+  recorder.hand_to([&](const Event& event) { taken.push_back(event); });
+  const double before = event_clock();
+  for (int64_t job = 0; job < kJobs; ++job) {
+    const auto outer = recorder.compute({.block = job});
+    recorder.output(job);
+    const auto inner = recorder.receive({.block = job}, 1, Channel::kForward, 8);
+    BOOST_TEST_REQUIRE(4 * job - static_cast<int64_t>(taken.size()) <= kNewest);
+  }
+  expect_error({"handed over"}, [&] { recorder.events(); });
+  const ClockLine line = recorder.end_handing();
+  BOOST_TEST((line.offset_s == 0 && line.rate == 1));
+  BOOST_TEST_REQUIRE(taken.size() == static_cast<size_t>(4 * kJobs));
+  double last = before;
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const Event& event = taken[i];
+    constexpr Event::Kind kKinds[] = {Event::Kind::kOutput, Event::Kind::kCompute, Event::Kind::kReceive,
+                                      Event::Kind::kCompute};
+    BOOST_TEST_REQUIRE((event.kind == kKinds[i % 4]));
+    if (event.kind == Event::Kind::kOutput) continue;
+    BOOST_TEST_REQUIRE(event.label.block == static_cast<int64_t>(i / 4));
+    BOOST_TEST_REQUIRE((last <= event.begin_s && event.begin_s <= event.end_s));
+    last = event.end_s;
+  }
+  BOOST_TEST(last <= event_clock());
+  recorder.clear();
+  { const auto span = recorder.compute(kJob); }
+  BOOST_TEST(recorder.events().size() == 1u);  // kept again
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

@@ -81,6 +81,40 @@ BOOST_AUTO_TEST_CASE(what_the_device_has_passed_is_known_without_waiting) {
   BOOST_TEST(clock.passed() == 2);
 }
 
+// Without being waited for, and with the times that a list of them has.
+BOOST_AUTO_TEST_CASE(events_are_handed_over_when_the_device_has_got_past_them) {
+  constexpr int kJobs = 3000;
+  FakeDevice& device = FakeDevice::fresh();
+  Recorder recorder(FakeDevice::device());
+  recorder.clear();
+  const double begin = event_clock();
+  std::vector<Event> taken;
+  recorder.hand_to([&](const Event& event) { taken.push_back(event); });
+  const int before = device.waits();
+  for (int job = 0; job < kJobs; ++job) {
+    const auto span = recorder.compute({.block = job});
+    device.give(2);
+    if (job == kJobs - 100) {
+      BOOST_TEST(taken.empty());  // it has done nothing yet
+      device.run(2 * 1500);
+    }
+  }
+  BOOST_TEST(taken.size() == 1500u);
+  BOOST_TEST(device.waits() == before);
+  BOOST_TEST(recorder.activity_of_device().find("at: computing block 1500") != std::string::npos);
+  const ClockLine line = recorder.end_handing();
+  BOOST_TEST_REQUIRE(taken.size() == static_cast<size_t>(kJobs));
+  // 6 s of work in no time: this device's clock runs much too fast.
+  BOOST_TEST(line.rate < 1);
+  for (int job = 0; job < kJobs; ++job) {
+    BOOST_TEST_REQUIRE(taken[job].label.block == job);
+    BOOST_TEST_REQUIRE(taken[job].begin_s == 2e-3 * job, tt::tolerance(1e-9));
+    BOOST_TEST_REQUIRE(taken[job].end_s == 2e-3 * (job + 1), tt::tolerance(1e-9));
+  }
+  BOOST_TEST(std::abs(line.at(0) - begin) < 0.1);
+  BOOST_TEST(line.at(taken.back().end_s) <= event_clock() + 1e-3);
+}
+
 // A destructor that threw would end the process without a word.
 BOOST_AUTO_TEST_CASE(a_fault_when_a_span_ends_is_thrown_later_and_says_where) {
   FakeDevice& device = FakeDevice::fresh();

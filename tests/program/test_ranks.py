@@ -15,12 +15,13 @@ from test_program import run
 
 
 def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
-    files, weights = [], []
+    files, weights, sent = [], [], []
     for ranks, ahead in ((1, 2), (3, 2), (3, 0)):
+        kept = ["--timeline", tmp_path / "timeline.json"] if ahead else []  # else events are added up as they come
         latents, result = tmp_path / f"{ranks}.safetensors", tmp_path / "result.jsonl"
         result.unlink(missing_ok=True)
         done = run(*BLOCKS, "--frames", 81, "--steps", 8, "--nproc", ranks, "--receive-ahead", ahead, "--save-latents", latents, "--result", result,
-                   "--timeline", tmp_path / "timeline.json")
+                   *kept)
         assert done.returncode == 0, done.stderr
         files.append(latents.read_bytes())
         line = json.loads(result.read_text())
@@ -28,10 +29,14 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
         for rank in line["per_rank"]:
             parts = rank["compute_s"] + rank["communication_s"] + rank["idle_s"]
             assert parts == pytest.approx(line["latency_s"], rel=0.1)
+            assert rank["compute_s"] > 0 and (ranks == 1 or rank["communication_s"] > 0)
+        assert 0 < line["first_block_s"] < line["latency_s"] and 0 <= line["bubble_ratio"] < 1
+        sent.append(line["sent_bytes"])
         events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
         assert {e["pid"] for e in events} == set(range(ranks))
         weights.append([rank["weights_bytes"] for rank in line["per_rank"]])
     assert files[0] == files[1] == files[2]
+    assert 0 == sent[0] < sent[1] == sent[2]
     # A third of the layers each; what every rank holds (time and text embedding) is small.
     assert max(weights[1]) < 0.45 * weights[0][0] and sum(weights[1]) < 1.3 * weights[0][0], weights
 

@@ -186,6 +186,31 @@ BOOST_AUTO_TEST_CASE(repetition_without_blocks_and_with_uneven_ones) {
   BOOST_TEST(quality_of_latents(blocks, {0, 12, 20})["repetition"].get<double>() == 1.0, tt::tolerance(1e-6));
 }
 
+// More blocks than are compared at a time: the first longer, the last shorter, one in which nothing moves.
+BOOST_AUTO_TEST_CASE(the_highest_of_many_pairs_is_repetition) {
+  std::vector<int64_t> starts{0};
+  for (int64_t start = 6; start < 6 + 4 * 80; start += 4) starts.push_back(start);
+  const int64_t frames = starts.back() + 3;
+  for (const size_t copy : {size_t{40}, size_t{79}, size_t{80}}) {  // the last is of 3 frames
+    at::Tensor latents = randn({1, 4, frames, 2, 3}, 11);
+    latents.narrow(2, starts[50], 4).fill_(1);
+    latents.narrow(2, starts[copy], 3).add_(latents.narrow(2, starts[7], 3), 2);
+    const auto moving = [&](size_t block, int64_t length) {
+      const at::Tensor part = latents[0].narrow(1, starts[block], length).to(at::kDouble);
+      return (part - part.mean(1, true)).flatten();
+    };
+    double expected = -1;
+    for (size_t i = 0; i < starts.size(); ++i)
+      for (size_t j = 0; j < i; ++j) {
+        const int64_t length = i == 80 ? 3 : 4;
+        const at::Tensor a = moving(i, length), b = moving(j, length);
+        if (i != 50 && j != 50) expected = std::max(expected, (a.dot(b) / (a.norm() * b.norm())).item<double>());
+      }
+    BOOST_TEST(expected > 0.6);
+    BOOST_TEST(quality_of_latents(latents, starts)["repetition"].get<double>() == expected, tt::tolerance(1e-9));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(large_latents_are_pooled_and_copies_still_found) {
   const at::Tensor block = randn({1, 16, 8, 60, 104}, 8), other = randn({1, 16, 8, 60, 104}, 9);
   BOOST_TEST(quality_of_latents(at::cat({block, block}, 2), {0, 8})["repetition"].get<double>() == 1.0,

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <future>
 
+#include "base/measure/memory.h"
 #include "strategy/denoise/number_watch.h"
 #include "tests/testing.h"
 
@@ -84,6 +86,36 @@ BOOST_AUTO_TEST_CASE(latents_alone_need_no_vae) {
   sink.finish();
   BOOST_TEST(identical(read_tensor(folder / "l.safetensors", "latents", {1, 16, 3, -1, -1}), latents));
   BOOST_TEST(sink.decode_s() == 0);
+}
+
+// However far decoding falls behind.
+BOOST_AUTO_TEST_CASE(latents_that_wait_to_be_decoded_take_no_memory) {
+  count_cpu_memory();
+  std::promise<void> tried;
+  VideoSink sink(
+      options(9, true),
+      [&]() -> std::unique_ptr<Vae> {
+        tried.get_future().wait();
+        fail("the VAE's disk is on fire");
+      },
+      nullptr);
+  const at::Tensor latents = latents_of(64);
+  const int64_t before = memory_usage(at::kCPU).allocated_bytes;
+  for (int piece = 0; piece < 200; ++piece) sink.push(latents);
+  const int64_t taken = memory_usage(at::kCPU).allocated_bytes - before;
+  tried.set_value();
+  BOOST_TEST(taken <= 2 * static_cast<int64_t>(latents.nbytes()));
+  BOOST_TEST(sink.latent_frames() == 200 * 64);
+}
+
+BOOST_AUTO_TEST_CASE(latents_without_an_end_need_not_be_decoded) {
+  VideoSinkOptions wanted = options(9, false);
+  wanted.endless = true;
+  wanted.decode = false;
+  VideoSink sink(wanted, no_vae, nullptr);
+  for (int piece = 0; piece < 100; ++piece) sink.push(latents_of(2));
+  sink.finish();
+  BOOST_TEST(sink.latent_frames() == 200);
 }
 
 BOOST_DATA_TEST_CASE(a_failure_while_decoding_comes_back_and_leaves_the_latents, data::make({false, true}), overlap) {

@@ -66,6 +66,9 @@ class Recorder {
   /// Whether events carry the memory that is allocated at their end.
   void note_memory(bool on) { notes_memory_ = on; }
 
+  /// The ranks that its user names are counted from this one of all ranks on: those of a part of them.
+  void count_ranks_from(int64_t first) { first_rank_ = first; }
+
   /// A span from its making to its end, on the device's clock: places in its stream are marked, and read by events(),
   /// so the host goes on giving it work. A message within a computation interrupts it: that is noted as two
   /// computations. What the device has to say of a fault when a span ends is thrown by the next one, or by events(). A
@@ -92,13 +95,13 @@ class Recorder {
 
   Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }
   Span send(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
-    return {*this, {.kind = Event::Kind::kSend, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+    return message(Event::Kind::kSend, label, peer, channel, bytes);
   }
   Span receive(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
-    return {*this, {.kind = Event::Kind::kReceive, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+    return message(Event::Kind::kReceive, label, peer, channel, bytes);
   }
   Span wait(const WorkLabel& label, int64_t peer, Channel channel) {
-    return {*this, {.kind = Event::Kind::kWait, .label = label, .peer = peer, .channel = channel}};
+    return message(Event::Kind::kWait, label, peer, channel, 0);
   }
   /// kToHost, kFromHost or kHostWait, for the computation that it interrupts.
   Span host_copy(Event::Kind kind, int64_t bytes = 0);
@@ -122,6 +125,9 @@ class Recorder {
   int64_t waiting_for() const;
 
  private:
+  Span message(Event::Kind kind, const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = kind, .label = label, .peer = first_rank_ + peer, .channel = channel, .bytes = bytes}};
+  }
   void note_moment(Event event);
   void rethrow_fault();
   void follow_device();
@@ -134,6 +140,7 @@ class Recorder {
   std::exception_ptr fault_;
   Span* computing_ = nullptr;
   bool notes_memory_ = false;
+  int64_t first_rank_ = 0;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
   bool busy_ = false, was_busy_ = false;  // a span is open; there was one in this phase

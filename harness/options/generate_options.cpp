@@ -9,6 +9,7 @@
 
 #include "base/data_dir.h"
 #include "harness/options/endless_options.h"
+#include "harness/options/replicas.h"
 #include "harness/options/strategies.h"
 #include "model/wan/lora.h"
 
@@ -221,6 +222,7 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Model"}, o.model);
   add_flags({app, "Strategy"}, o.run);
   add_attention_flags(app, "Strategy", o.attention);
+  add_replicas_flag(app, "Strategy", o.run);
   add_flags({app, "Video"}, o.video);
   add_flags({app, "Sampling"}, o.sampling);
   add_flags({app, "Output"}, o.output);
@@ -289,6 +291,7 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
   auto json = values_json(o);
   if (!o.run.scenario.empty()) json["scenario"] = o.run.scenario;
   if (!o.run.scenario.empty()) json["prompt_list"] = o.video.listed_prompts;
+  if (o.run.replicas > 1) json["replicas"] = o.run.replicas;
   for (const TimedPrompt& one : o.video.timed_prompts) json["prompts"].push_back({one.frame, one.text});
   return json;
 }

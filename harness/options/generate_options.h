@@ -51,6 +51,7 @@ struct RunOptions {
   int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
   std::string scenario = {};  ///< of a list of prompts: single-stream or offline; empty: a result line a video
+  int64_t replicas = 1;       ///< groups of ranks that share the list, each with a strategy of its own
   int64_t receive_ahead = 2;  ///< messages that a pipeline's stage receives while it computes
   bool quiet = false;
 };

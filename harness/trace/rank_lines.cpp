@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "harness/record/replica_share.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/video_times.h"
 
@@ -14,13 +15,21 @@ std::optional<T> known(bool is_known, T value) {
   return is_known ? std::optional(value) : std::nullopt;
 }
 
-// When the first latents were final, since the ranks began.
+// When a rank's first latents were final, since the ranks began.
 std::optional<double> first_output(const RankTrace& trace) {
   for (size_t i = 0; i < trace.events.size(); ++i)
     if (trace.events[i].kind == Event::Kind::kOutput)
       return trace.events[i].begin_s - trace.begin_s +
              (trace.repeat && i >= trace.repeat->end ? trace.repeated_s() : 0);
   return std::nullopt;
+}
+
+// The same of the replica that was first.
+std::optional<double> first_output(const std::vector<RankTrace>& traces, int64_t replicas) {
+  std::optional<double> first;
+  for (size_t rank = 0; rank < traces.size(); rank += traces.size() / static_cast<size_t>(replicas))
+    if (const auto own = first_output(traces[rank])) first = std::min(first.value_or(*own), *own);
+  return first;
 }
 
 RankLine rank_line(const RankTrace& trace, const RankFigures& figures, ResultKind kind) {
@@ -69,7 +78,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
     line.per_rank.push_back(rank_line(trace, figures[rank], line.kind));
   }
   line.latency_s = known(together, latency);
-  line.first_block_s = together ? first_output(traces.at(0)) : std::nullopt;
+  line.first_block_s = together ? first_output(traces, replicas_in(line)) : std::nullopt;
   line.samples = together ? std::vector{latency} : std::vector<double>{};
   line.peak_memory_bytes = largest(line.per_rank, &RankLine::peak_memory_bytes);
   line.reserved_bytes = largest(line.per_rank, &RankLine::peak_reserved_bytes);
@@ -79,7 +88,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.sent_bytes = sent;
   line.flops = known(flops > 0, flops);
   line.bubble_ratio = known(together, bubble_ratio(figures));
-  if (together) set_video_fields(line, traces.at(0));
+  if (together) set_video_fields(line, traces);
 }
 
 }  // namespace dualparal

@@ -88,6 +88,11 @@ void RankTrace::shift(double seconds) {
   }
 }
 
+void RankTrace::move_peers(int64_t ranks) {
+  for (Event& event : events)
+    if (event.peer >= 0) event.peer += ranks;
+}
+
 Work RankTrace::work() const {
   Work all;
   for (size_t i = 0; i < events.size(); ++i) {

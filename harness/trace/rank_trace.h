@@ -47,6 +47,8 @@ struct RankTrace {
 
   /// Moves all its times.
   void shift(double seconds);
+  /// Moves the numbers of all ranks that it exchanges messages with.
+  void move_peers(int64_t ranks);
   /// Of all its computations.
   Work work() const;
 

@@ -26,10 +26,10 @@ def small():
     return plan("--frames", 97, "--steps", 8, "--cluster", CORES, "--rows", 1000)
 
 
-def simulated(flags, folder):
+def simulated(flags, folder, frames=97, steps=8):
     """The line of `simulate` of a run with these flags."""
     flags = ["--world-size" if flag == "--nproc" else flag for flag in flags]
-    done = run("generate", "--mode", "trace", "--frames", 97, "--steps", 8, "--prompt", "any", *flags, "--quiet",
+    done = run("generate", "--mode", "trace", "--frames", frames, "--steps", steps, "--prompt", "any", *flags, "--quiet",
                "--traces", folder / "traces")
     assert done.returncode == 0, done.stderr
     result = folder / "line.jsonl"
@@ -56,6 +56,20 @@ def test_what_is_left_out_is_slower(small, tmp_path):
     for strategy, bound in bounds:
         latency = simulated(["--strategy", strategy, "--nproc", 1 if strategy == "single" else 2], tmp_path)["latency_s"]
         assert latency >= float(bound) - 0.006 and latency > rows[0]["latency_s"], strategy
+
+
+def test_caches_that_do_not_fit_go_into_host_memory_and_no_others(small, tmp_path):
+    assert not any("--cache-memory" in row["flags"] for row in small[0])
+    memory = 0.017
+    rows, _ = plan("--frames", 161, "--steps", 12, "--cluster", CORES, "--memory", memory, "--rows", 1000)
+    best = rows[0]["flags"]
+    assert best[best.index("--cache-memory") + 1] == "host"
+    on_host = simulated(best, tmp_path, 161, 12)
+    assert rows[0]["latency_s"] == pytest.approx(on_host["latency_s"], abs=0.006)
+    place = best.index("--cache-memory")
+    on_device = simulated(best[:place] + best[place + 2:], tmp_path, 161, 12)
+    assert on_host["peak_memory_bytes"] < memory * 2**30 < on_device["peak_memory_bytes"]
+    assert on_device["latency_s"] <= on_host["latency_s"] < rows[1]["latency_s"]
 
 
 def test_the_paper_and_every_strategy_have_a_word(small):

@@ -44,8 +44,9 @@ struct Event {
   /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
   /// kVideo: a video of a list begins. kToHost, kFromHost: a copy from the device to its host's memory, or back, is
   /// begun; copies of a rank are made one after the other, beside all else. kHostWait: until all copies that were begun
-  /// are done.
-  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kVideo, kToHost, kFromHost, kHostWait };
+  /// are done. kExchange: messages to each of `peer` others and from each of them, `bytes` in all one way, which
+  /// nothing else is done beside; never recorded, made of the messages' events (harness/shorten/stage_as_one.h).
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kVideo, kToHost, kFromHost, kHostWait, kExchange };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
   int64_t peer = -1;  ///< of a send or a receive

@@ -41,8 +41,9 @@ struct RunOptions {
   OptionValues strategy_options;  ///< as given until resolved
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
-  int64_t world_size = 1;     ///< ranks of an emulated or traced run
-  bool short_traces = false;  ///< traced: steps and blocks that are alike once (harness/shorten)
+  int64_t world_size = 1;      ///< ranks of an emulated or traced run
+  bool short_traces = false;   ///< traced: steps and blocks that are alike once (harness/shorten)
+  bool stages_as_one = false;  ///< traced: of a stage's ranks the first
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
   int64_t repeats = 1;  ///< denoise as often, at least; latency is the median

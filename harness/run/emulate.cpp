@@ -16,12 +16,14 @@
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/options/timed_prompts.h"
+#include "harness/options/trace_options.h"
 #include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
 #include "harness/run/replica_plans.h"
 #include "harness/shorten/shortening.h"
+#include "harness/shorten/stage_as_one.h"
 #include "harness/trace/rank_lines.h"
 #include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
@@ -104,8 +106,9 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
   const GenerateOptions& options = ranks.options;
   const int64_t world_size = ranks.world_size;
   const at::Device device = ranks.placement.device;
+  const int64_t as_one = ranks_as_one(options.run);
   std::vector<RankTrace> traces;
-  for (int64_t rank = ranks.chosen.begin; rank < ranks.chosen.end; ++rank) {
+  for (int64_t rank = ranks.chosen.begin; rank < ranks.chosen.end; rank += as_one) {
     Recorder recorder(device);
     recorder.count_ranks_from(ranks.first_rank);
     const auto comm = emulated_communicator(rank, world_size);
@@ -128,6 +131,7 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
         std::erase_if(result.trace.events,
                       [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
       ranks.load_s = std::max(ranks.load_s, result.load_s);
+      if (as_one > 1) result.trace = stage_as_one(std::move(result.trace), rank, as_one);
       traces.push_back(std::move(result.trace));
     } catch (const c10::OutOfMemoryError& error) {
       fail("out of memory: rank {} while {}: {}", ranks.first_rank + rank, recorder.activity(),
@@ -137,6 +141,7 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
     }
     release_cached_memory(device);
   }
+  if (as_one > 1) check_stages(traces);
   return traces;
 }
 
@@ -254,6 +259,7 @@ TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
   line.provenance["attention"] =
       attention_kernel(device, made.placement.dtype, model.transformer_config().attention_head_dim);
+  if (options.run.stages_as_one) line.provenance["stages_as_one"] = ranks_as_one(options.run);
   line.provenance["gpu_state"] = device.is_cuda() ? gpu_state(pci_address(device)) : nullptr;
   return {std::move(line), std::move(made.traces)};
 }

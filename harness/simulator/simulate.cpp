@@ -56,7 +56,7 @@ std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& 
     std::vector<size_t> ranks;
     for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
       needed += traces[rank].peak_memory_bytes;
-      ranks.push_back(rank);
+      ranks.push_back(rank * static_cast<size_t>(traces[rank].ranks));
     }
     if (needed > available)
       return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
@@ -148,6 +148,8 @@ void print_summary(const ResultLine& line) {
   fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
   if (line.host_cache_bytes.value_or(0) > 0)
     fmt::print(", {:.2f} GiB of caches in host memory", gib(*line.host_cache_bytes));
+  if (line.provenance.contains("stages_as_one"))
+    fmt::print(", the {} ranks of a stage as one", line.provenance["stages_as_one"].get<int64_t>());
   if (line.provenance.contains("replicas"))
     fmt::print(", {} of {} replicas simulated, any others do the same over links of their own",
                line.provenance["replicas"]["simulated"].get<int64_t>(),
@@ -180,7 +182,7 @@ void run_simulate(const SimulateOptions& options) {
   }
   const TraceSet traces = read_traces(options.traces);
   if (!options.share_devices)
-    for (const Cluster& cluster : clusters) check_devices(cluster, static_cast<int64_t>(traces.ranks.size()));
+    for (const Cluster& cluster : clusters) check_devices(cluster, *traces.run.world_size);
   std::string failure;
   for (const Cluster& cluster : clusters) {
     const int64_t replicas = replicas_in(traces.run);

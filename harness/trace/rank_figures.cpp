@@ -11,8 +11,8 @@ namespace {
 
 using Kind = Event::Kind;
 
-constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",     "output",
-                                      "video",   "to_host", "from_host", "host_wait"};
+constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",      "output",
+                                      "video",   "to_host", "from_host", "host_wait", "exchange"};
 
 // When each message was sent: by sender, receiver and channel, in order.
 std::map<std::tuple<int64_t, int64_t, Channel>, std::vector<double>> send_times(const std::vector<RankTrace>& traces) {
@@ -51,6 +51,9 @@ std::vector<RankFigures> rank_figures(const std::vector<RankTrace>& traces) {
       const Event& event = trace.events[i];
       double blocked = 0;
       if (event.kind == Kind::kSend) {
+        figures.sent_bytes += event.bytes * trace.times(i);
+        blocked = event.end_s - event.begin_s;
+      } else if (event.kind == Kind::kExchange) {
         figures.sent_bytes += event.bytes * trace.times(i);
         blocked = event.end_s - event.begin_s;
       } else if (event.kind == Kind::kWait || event.kind >= Kind::kToHost) {

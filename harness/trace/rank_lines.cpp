@@ -73,9 +73,10 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   for (size_t rank = 0; rank < traces.size(); ++rank) {
     const RankTrace& trace = traces[rank];
     latency = std::max(latency, trace.latency_s());
-    sent += figures[rank].sent_bytes;
-    flops += trace.work().flops();
-    line.per_rank.push_back(rank_line(trace, figures[rank], line.kind));
+    sent += figures[rank].sent_bytes * trace.ranks;
+    flops += trace.work().flops() * static_cast<double>(trace.ranks);
+    line.per_rank.insert(line.per_rank.end(), static_cast<size_t>(trace.ranks),
+                         rank_line(trace, figures[rank], line.kind));
   }
   line.latency_s = known(together, latency);
   line.first_block_s = together ? first_output(traces, replicas_in(line)) : std::nullopt;

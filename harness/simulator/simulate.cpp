@@ -150,10 +150,11 @@ void print_summary(const ResultLine& line) {
     fmt::print(", {:.2f} GiB of caches in host memory", gib(*line.host_cache_bytes));
   if (line.provenance.contains("stages_as_one"))
     fmt::print(", the {} ranks of a stage as one", line.provenance["stages_as_one"].get<int64_t>());
-  if (line.provenance.contains("replicas"))
-    fmt::print(", {} of {} replicas simulated, any others do the same over links of their own",
-               line.provenance["replicas"]["simulated"].get<int64_t>(),
-               line.provenance["replicas"]["of"].get<int64_t>());
+  if (line.provenance.contains("replicas")) {
+    const int64_t simulated = line.provenance["replicas"]["simulated"], all = line.provenance["replicas"]["of"];
+    if (simulated < all)
+      fmt::print(", {} of {} replicas simulated: the others do the same over links of their own", simulated, all);
+  }
   fmt::print("\n");
 }
 

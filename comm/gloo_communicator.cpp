@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "base/errors.h"
 #include "base/measure/nvtx.h"
+#include "comm/store_gather.h"
 #include "comm/with_peer.h"
 
 namespace dualparal {
@@ -46,11 +48,11 @@ at::Tensor host_like(const at::Tensor& tensor) {
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(c10::intrusive_ptr<c10d::Store> store, const GlooOptions& options)
-      : store_(std::move(store)), options_(options) {
+      : options_(options), gather_(store, all_ranks(options.world_size), options.rank, options.timeout) {
     const auto group_options = ProcessGroupGloo::Options::create_default(options.timeout);
     if (options.loopback && !std::getenv("GLOO_SOCKET_IFNAME"))
       group_options->devices = {ProcessGroupGloo::createDeviceForHostname("127.0.0.1")};
-    group_ = c10::make_intrusive<ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store_),
+    group_ = c10::make_intrusive<ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
                                                    static_cast<int>(options.rank), static_cast<int>(options.world_size),
                                                    group_options);
   }
@@ -92,19 +94,7 @@ class GlooCommunicator final : public Communicator {
 
   std::vector<std::string> gather(const std::string& text) override {
     const NvtxRange range("gather from all ranks");
-    const auto key = [&](int64_t rank) { return fmt::format("gather/{}/{}", gathers_, rank); };
-    store_->set(key(rank()), std::vector<uint8_t>(text.begin(), text.end()));
-    std::vector<std::string> texts;
-    for (int64_t other = 0; other < world_size(); ++other)
-      with_peer(other, "waiting for", [&] {
-        store_->wait({key(other)}, options_.timeout);
-        const auto bytes = store_->get(key(other));
-        texts.emplace_back(bytes.begin(), bytes.end());
-      });
-    // Everyone has read round n - 1 once everyone has written round n.
-    if (gathers_ > 0) store_->deleteKey(fmt::format("gather/{}/{}", gathers_ - 1, rank()));
-    ++gathers_;
-    return texts;
+    return gather_.gather(text);
   }
 
   // The store's messages have a limit of some MiB: these travel between the ranks, in pieces.
@@ -140,10 +130,15 @@ class GlooCommunicator final : public Communicator {
     }
   }
 
-  c10::intrusive_ptr<c10d::Store> store_;
+  static std::vector<int64_t> all_ranks(int64_t count) {
+    std::vector<int64_t> ranks(static_cast<size_t>(count));
+    std::iota(ranks.begin(), ranks.end(), 0);
+    return ranks;
+  }
+
   GlooOptions options_;
+  StoreGather gather_;
   c10::intrusive_ptr<ProcessGroupGloo> group_;
-  int64_t gathers_ = 0;
 };
 
 }  // namespace

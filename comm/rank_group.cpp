@@ -2,11 +2,13 @@
 #include "comm/rank_group.h"
 
 #include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "base/errors.h"
 #include "comm/gloo_communicator.h"
 #include "comm/local_store.h"
 #include "comm/nccl_communicator.h"
+#include "comm/part_communicator.h"
 
 namespace dualparal {
 namespace {
@@ -45,6 +47,12 @@ RankGroup::RankGroup(const std::optional<RankEnvironment>& environment, const Ra
   } catch (const std::exception& error) {
     end(explain(error));
   }
+}
+
+Communicator& RankGroup::part(const std::string& name, const std::vector<int64_t>& ranks) {
+  if (static_cast<int64_t>(ranks.size()) == world_size()) return *comm_;
+  return *parts_.emplace_back(part_communicator(
+      *comm_, ranks, c10::make_intrusive<c10d::PrefixStore>("part/" + name, store_), options_.timeout));
 }
 
 void RankGroup::wait_for_all() {

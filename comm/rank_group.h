@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "comm/fault_monitor.h"
@@ -30,6 +32,9 @@ class RankGroup {
   int64_t rank() const { return comm_->rank(); }
   int64_t world_size() const { return comm_->world_size(); }
   int64_t ranks_here() const { return environment_.local_world_size; }  ///< on this machine
+  /// Some of them, this one among them, in this order (part_communicator()); all of them are comm(). name: another for
+  /// each set of ranks. It lives as long as the group.
+  Communicator& part(const std::string& name, const std::vector<int64_t>& ranks);
   /// Where the ranks met; null if there is one rank.
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
   /// The failure to report for an exception: see FaultMonitor::explain().
@@ -52,6 +57,7 @@ class RankGroup {
   std::atomic<State> state_{State::kRunning};
   std::unique_ptr<FaultMonitor> monitor_;
   std::unique_ptr<Communicator> comm_;
+  std::vector<std::unique_ptr<Communicator>> parts_;
 };
 
 }  // namespace dualparal

@@ -43,6 +43,8 @@ std::string Event::text() const {
       return fmt::format("copying from host memory: {}", label.text());
     case Kind::kHostWait:
       return fmt::format("waiting for copies to and from host memory: {}", label.text());
+    case Kind::kExchange:
+      return fmt::format("exchanging with {} ranks: {}", peer, label.text());
     case Kind::kCompute:
     case Kind::kOutput:
     case Kind::kVideo:

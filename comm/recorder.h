@@ -45,8 +45,9 @@ struct Event {
   /// kWait: until the oldest send to a peer that was not yet waited for is done. kOutput: latents became final.
   /// kVideo: a video of a list begins. kToHost, kFromHost: a copy from the device to its host's memory, or back, is
   /// begun; copies of a rank are made one after the other, beside all else. kHostWait: until all copies that were begun
-  /// are done.
-  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kVideo, kToHost, kFromHost, kHostWait };
+  /// are done. kExchange: messages to each of `peer` others and from each of them, `bytes` in all one way, which
+  /// nothing else is done beside; never recorded, made of the messages' events (harness/shorten/stage_as_one.h).
+  enum class Kind { kCompute, kSend, kReceive, kWait, kOutput, kVideo, kToHost, kFromHost, kHostWait, kExchange };
   Kind kind = Kind::kCompute;
   WorkLabel label = {};
   int64_t peer = -1;  ///< of a send or a receive
@@ -66,6 +67,9 @@ class Recorder {
 
   /// Whether events carry the memory that is allocated at their end.
   void note_memory(bool on) { notes_memory_ = on; }
+
+  /// The ranks that its user names are counted from this one of all ranks on: those of a part of them.
+  void count_ranks_from(int64_t first) { first_rank_ = first; }
 
   /// A span from its making to its end, on the device's clock: places in its stream are marked, and read by events(),
   /// so the host goes on giving it work. A message within a computation interrupts it: that is noted as two
@@ -93,13 +97,13 @@ class Recorder {
 
   Span compute(const WorkLabel& label) { return {*this, {.kind = Event::Kind::kCompute, .label = label}}; }
   Span send(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
-    return {*this, {.kind = Event::Kind::kSend, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+    return message(Event::Kind::kSend, label, peer, channel, bytes);
   }
   Span receive(const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
-    return {*this, {.kind = Event::Kind::kReceive, .label = label, .peer = peer, .channel = channel, .bytes = bytes}};
+    return message(Event::Kind::kReceive, label, peer, channel, bytes);
   }
   Span wait(const WorkLabel& label, int64_t peer, Channel channel) {
-    return {*this, {.kind = Event::Kind::kWait, .label = label, .peer = peer, .channel = channel}};
+    return message(Event::Kind::kWait, label, peer, channel, 0);
   }
   /// kToHost, kFromHost or kHostWait, for the computation that it interrupts.
   Span host_copy(Event::Kind kind, int64_t bytes = 0);
@@ -129,6 +133,9 @@ class Recorder {
   int64_t waiting_for() const;
 
  private:
+  Span message(Event::Kind kind, const WorkLabel& label, int64_t peer, Channel channel, int64_t bytes) {
+    return {*this, {.kind = kind, .label = label, .peer = first_rank_ + peer, .channel = channel, .bytes = bytes}};
+  }
   void note_moment(Event event);
   void rethrow_fault();
   void follow_device();
@@ -143,6 +150,7 @@ class Recorder {
   std::exception_ptr fault_;
   Span* computing_ = nullptr;
   bool notes_memory_ = false;
+  int64_t first_rank_ = 0;
   mutable std::mutex mutex_;
   std::string phase_ = "starting";
   bool busy_ = false, was_busy_ = false;  // a span is open; there was one in this phase

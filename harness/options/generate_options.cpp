@@ -9,7 +9,9 @@
 
 #include "base/data_dir.h"
 #include "harness/options/endless_options.h"
+#include "harness/options/replicas.h"
 #include "harness/options/strategies.h"
+#include "harness/options/trace_options.h"
 #include "model/wan/lora.h"
 
 namespace dualparal {
@@ -115,9 +117,6 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
   in.option("--world-size", o.world_size, "ranks of an emulated or traced run")
       ->capture_default_str()
       ->check(positive_number(kMostRanks));
-  in.flag(
-      "--short-traces", o.short_traces,
-      "with --mode trace: steps and blocks that are alike are traced once; the same figures and simulations, sooner");
   in.option("--warmup-steps", o.warmup_steps,
             "denoising steps to run and throw away before the clock starts [2 on a GPU, else 0]")
       ->check(CLI::NonNegativeNumber);
@@ -221,6 +220,8 @@ void add_generate_options(CLI::App& app, GenerateOptions& o) {
   add_flags({app, "Model"}, o.model);
   add_flags({app, "Strategy"}, o.run);
   add_attention_flags(app, "Strategy", o.attention);
+  add_trace_flags(app, "Strategy", o.run);
+  add_replicas_flag(app, "Strategy", o.run);
   add_flags({app, "Video"}, o.video);
   add_flags({app, "Sampling"}, o.sampling);
   add_flags({app, "Output"}, o.output);
@@ -289,6 +290,8 @@ nlohmann::ordered_json to_json(const GenerateOptions& o) {
   auto json = values_json(o);
   if (!o.run.scenario.empty()) json["scenario"] = o.run.scenario;
   if (!o.run.scenario.empty()) json["prompt_list"] = o.video.listed_prompts;
+  if (o.run.stages_as_one) json["stages_as_one"] = true;
+  if (o.run.replicas > 1) json["replicas"] = o.run.replicas;
   for (const TimedPrompt& one : o.video.timed_prompts) json["prompts"].push_back({one.frame, one.text});
   return json;
 }

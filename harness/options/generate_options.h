@@ -41,8 +41,9 @@ struct RunOptions {
   OptionValues strategy_options;  ///< as given until resolved
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
-  int64_t world_size = 1;     ///< ranks of an emulated or traced run
-  bool short_traces = false;  ///< traced: steps and blocks that are alike once (harness/shorten)
+  int64_t world_size = 1;      ///< ranks of an emulated or traced run
+  bool short_traces = false;   ///< traced: steps and blocks that are alike once (harness/shorten)
+  bool stages_as_one = false;  ///< traced: of a stage's ranks the first
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
   int64_t repeats = 1;  ///< denoise as often, at least; latency is the median
@@ -51,6 +52,7 @@ struct RunOptions {
   int64_t max_repeats = 20;
   std::optional<int64_t> warmup_steps;  ///< empty: some on a GPU, none on a CPU
   std::string scenario = {};  ///< of a list of prompts: single-stream or offline; empty: a result line a video
+  int64_t replicas = 1;       ///< groups of ranks that share the list, each with a strategy of its own
   int64_t receive_ahead = 2;  ///< messages that a pipeline's stage receives while it computes
   bool quiet = false;
 };

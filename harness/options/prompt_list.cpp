@@ -7,6 +7,7 @@
 #include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
+#include "harness/options/replicas.h"
 
 namespace dualparal {
 namespace fs = std::filesystem;
@@ -46,6 +47,7 @@ int64_t videos_in_run(const GenerateOptions& options) {
 
 void resolve_prompt_list(GenerateOptions& o) {
   check_scenario(o);
+  check_replicas(o);
   const std::string file = project_path(o.video.prompt_list).string();
   if (file.empty()) return;
   check_usage(!o.video.prompt && o.video.prompt_embeds.empty(),

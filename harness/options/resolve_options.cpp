@@ -13,6 +13,7 @@
 #include "harness/options/prompt_list.h"
 #include "harness/options/strategies.h"
 #include "harness/options/timed_prompts.h"
+#include "harness/options/trace_options.h"
 #include "model/checkpoint/config_reader.h"
 #include "model/ops/kernels.h"
 #include "model/sampling/sampler.h"
@@ -59,7 +60,6 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
   check_kernels(model.kernels);
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
-  check_usage(!o.short_traces || o.mode == Mode::kTrace, "--short-traces: for --mode trace, not {}", mode_name(o.mode));
   check_usage(o.mode == Mode::kRun || (o.repeats == 1 && o.until_interval == 0),
               "--repeats, --until-interval: --mode {} times no run", mode_name(o.mode));
   check_usage(o.max_repeats >= o.repeats, "--max-repeats {}: less than --repeats {}", o.max_repeats, o.repeats);
@@ -67,6 +67,7 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
   const bool on_gpu = named_device(model.device).is_cuda() && o.mode != Mode::kTrace;
   if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
   o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);
+  check_trace_options(o);
 }
 
 void check_video(const VideoOptions& o, const WanModel& model) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "harness/options/generate_options.h"
+#include "harness/options/replicas.h"
 #include "harness/record/result_line.h"
-#include "strategy/plan.h"
 
 namespace dualparal {
 
@@ -15,8 +15,8 @@ ResultKind kind_of(Mode mode);
 ResultLine result_header(const GenerateOptions& options, const std::string& model_name,
                          std::optional<int64_t> latent_frames, int64_t world_size);
 
-/// analytic_cost, bubble_ratio_slots.
-void set_formula_fields(ResultLine& line, const StrategyPlan& plan, const Workload& work);
+/// analytic_cost, bubble_ratio_slots: of all replicas together.
+void set_formula_fields(ResultLine& line, const std::vector<ReplicaPlan>& plans);
 
 /// config and config_hash, of resolved options.
 void set_config(ResultLine& line, const GenerateOptions& options);

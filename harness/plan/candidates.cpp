@@ -60,6 +60,20 @@ std::string Candidate::flags() const {
   return text;
 }
 
+std::optional<Candidate> with_caches_on_host(const Candidate& candidate) {
+  const auto& specs = find_strategy(candidate.strategy).options;
+  const auto value = [&](const std::string& name) -> std::string {
+    const auto given = candidate.options.find(name);
+    if (given != candidate.options.end()) return given->second;
+    const auto spec = std::ranges::find(specs, name, &OptionSpec::name);
+    return spec == specs.end() ? "" : spec->default_value;
+  };
+  if (value("cache-memory") != "auto" || value("previous-context") != "matched_kv") return std::nullopt;
+  Candidate other = candidate;
+  other.options["cache-memory"] = "host";
+  return other;
+}
+
 std::vector<Candidate> candidates(int64_t devices, bool guided, bool exact_only) {
   std::vector<std::vector<Candidate>> kinds;
   for (const StrategyEntry& entry : strategies()) {

@@ -2,6 +2,7 @@
 // What `dualparal plan` chooses from: every strategy with the values of its options that change how fast it is.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ struct Candidate {
   /// As flags of generate: "--strategy usp --nproc 8 --ulysses-degree 4".
   std::string flags() const;
 };
+
+/// The same with the caches that it keeps from one iteration to the next in host memory; nothing if it keeps none there
+/// already, or has none.
+std::optional<Candidate> with_caches_on_host(const Candidate& candidate);
 
 /// On so many devices, in an order in which fast ones of every kind tend to come early. Some cannot run: what a
 /// strategy's plan refuses is found out by asking it. guided: there are two halves of guidance to share or to take in

@@ -7,8 +7,12 @@
 #include "base/errors.h"
 #include "base/parse_json.h"
 #include "harness/options/resolve_options.h"
+#include "harness/options/result_header.h"
+#include "harness/options/strategies.h"
 #include "harness/run/emulate.h"
 #include "harness/run/generate.h"
+#include "harness/run/rank_run.h"
+#include "harness/run/replica_plans.h"
 #include "harness/simulator/replay.h"
 #include "harness/simulator/simulate.h"
 
@@ -40,10 +44,28 @@ int64_t most_memory(const std::vector<RankTrace>& traces) {
   return most;
 }
 
-Verdict evaluate_possible(const PlanTask& task, const GenerateOptions& options, const WanModel& model, double to_beat) {
+// By the formulas: of a layer, what its keys and values take less without caches on the device; of all layers of a
+// rank.
+int64_t caches_of(const Candidate& candidate, const TraceSet& set, const GenerateOptions& options,
+                  const WanModel& model) {
+  const auto other = with_caches_on_host(candidate);
+  if (!other) return 0;
+  GenerateOptions on_host = options;
+  on_host.run.strategy_options["cache-memory"] = other->options.at("cache-memory");
+  const auto strategy = find_strategy(options.run.strategy).make(on_host.run.strategy_options);
+  const auto plans = plan_replicas(on_host, make_request(on_host, model), model, *strategy, candidate.ranks);
+  ResultLine without;
+  set_formula_fields(without, plans);
+  int64_t layers = 0;
+  for (const TransformerParts& parts : plans.front().plan.parts) layers = std::max(layers, parts.layers.size());
+  return layers * (*set.run.analytic_cost->key_value_bytes - *without.analytic_cost->key_value_bytes);
+}
+
+Verdict evaluate_possible(const PlanTask& task, const Candidate& candidate, const GenerateOptions& options,
+                          const WanModel& model, double to_beat) {
   const Cluster& cluster = task.cluster;
   TraceSet set = trace_run(options, model);
-  Verdict verdict{.memory_bytes = most_memory(set.ranks)};
+  Verdict verdict{.memory_bytes = most_memory(set.ranks), .cache_bytes = caches_of(candidate, set, options, model)};
   const auto seconds = [&](const Event& event) { return cluster.compute_seconds(event.work, options.model.dtype); };
   verdict.seconds = latency_s(replay_uncontended(set.ranks, cluster, seconds));
   if (std::string failure = memory_failure(set.ranks, cluster); !failure.empty()) {
@@ -67,6 +89,7 @@ std::string Verdict::to_text() const {
   return nlohmann::ordered_json{{"kind", static_cast<int>(kind)},
                                 {"seconds", seconds},
                                 {"memory_bytes", memory_bytes},
+                                {"cache_bytes", cache_bytes},
                                 {"reason", reason},
                                 {"line", kind == Kind::kSimulated ? to_json(line) : nullptr}}
       .dump();
@@ -77,6 +100,7 @@ Verdict Verdict::from_text(const std::string& text) {
   Verdict verdict{.kind = static_cast<Kind>(json.at("kind").get<int>()),
                   .seconds = json.at("seconds"),
                   .memory_bytes = json.at("memory_bytes"),
+                  .cache_bytes = json.at("cache_bytes"),
                   .reason = json.at("reason")};
   if (verdict.kind == Kind::kSimulated) verdict.line = result_line_of(json.at("line"));
   return verdict;
@@ -120,7 +144,7 @@ Verdict bound(const PlanTask& task, const Candidate& candidate) {
 
 Verdict evaluate(const PlanTask& task, const Candidate& candidate, double to_beat) {
   return if_possible(task, candidate, [&](const GenerateOptions& options, const WanModel& model) {
-    return evaluate_possible(task, options, model, to_beat);
+    return evaluate_possible(task, candidate, options, model, to_beat);
   });
 }
 

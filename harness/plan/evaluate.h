@@ -25,6 +25,7 @@ struct Verdict {
   Kind kind = Kind::kImpossible;
   double seconds = 0;        ///< simulated latency, or the bound
   int64_t memory_bytes = 0;  ///< of the rank that needs most; 0: not traced
+  int64_t cache_bytes = 0;   ///< of that, roughly, what is kept from one iteration to the next and could be elsewhere
   std::string reason = {};
   ResultLine line = {};
 

@@ -64,7 +64,7 @@ void run_plan(const PlanOptions& given) {
   std::vector<Judged> judged;
   {
     Progress progress("plan", "candidate", options.run.quiet);
-    judged = search(task, all, jobs, [&](int64_t done) { progress.update(done, static_cast<int64_t>(all.size())); });
+    judged = search(task, all, jobs, [&](int64_t done, int64_t of) { progress.update(done, of); });
   }
   if (!given.result.empty())
     for (const Judged& one : judged)

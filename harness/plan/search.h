@@ -13,10 +13,11 @@ struct Judged {
   Verdict verdict;
 };
 
-/// In the candidates' order; `jobs` processes at a time. Exact ones need to beat the fastest exact one so far, the
-/// others the fastest of all. progress: called with the number that are done. Error where a process ended without a
-/// verdict.
+/// In the candidates' order, behind them those whose caches go into host memory: of candidates that did not fit, or
+/// whose caches take most of the memory that they need; `jobs` processes at a time. Exact ones need to beat the fastest
+/// exact one so far, the others the fastest of all. progress: called with the number that are done, and that of all.
+/// Error where a process ended without a verdict.
 std::vector<Judged> search(const PlanTask& task, const std::vector<Candidate>& all, int64_t jobs,
-                           const std::function<void(int64_t done)>& progress);
+                           const std::function<void(int64_t done, int64_t all)>& progress);
 
 }  // namespace dualparal

@@ -16,11 +16,14 @@
 #include "harness/options/result_header.h"
 #include "harness/options/strategies.h"
 #include "harness/options/timed_prompts.h"
+#include "harness/options/trace_options.h"
 #include "harness/record/gpu_state.h"
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/rank_run.h"
+#include "harness/run/replica_plans.h"
 #include "harness/shorten/shortening.h"
+#include "harness/shorten/stage_as_one.h"
 #include "harness/trace/rank_lines.h"
 #include "model/ops/attention_kernel.h"
 #include "model/ops/kernels.h"
@@ -90,23 +93,27 @@ struct Ranks {
   Strategy& strategy;
   const StrategyPlan& plan;
   Placement placement;
-  Range chosen;       // of all: those that are run
-  double load_s = 0;  // of the rank that took longest
+  int64_t world_size = 1;  // of a replica
+  Range chosen;            // of them: those that are run
   std::vector<Request> following = {};
+  int64_t first_rank = 0;  // of the replica, among all
+  double load_s = 0;       // of the rank that took longest
 
   bool shapes_only() const { return options.run.mode == Mode::kTrace; }
 };
 
 std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
   const GenerateOptions& options = ranks.options;
-  const int64_t world_size = options.run.world_size;
+  const int64_t world_size = ranks.world_size;
   const at::Device device = ranks.placement.device;
+  const int64_t as_one = ranks_as_one(options.run);
   std::vector<RankTrace> traces;
-  for (int64_t rank = ranks.chosen.begin; rank < ranks.chosen.end; ++rank) {
+  for (int64_t rank = ranks.chosen.begin; rank < ranks.chosen.end; rank += as_one) {
     Recorder recorder(device);
+    recorder.count_ranks_from(ranks.first_rank);
     const auto comm = emulated_communicator(rank, world_size);
     const auto title = fmt::format("{} {}, rank {} of {}", ranks.shapes_only() ? "trace" : "emulate",
-                                   options.run.strategy, rank, world_size);
+                                   options.run.strategy, ranks.first_rank + rank, options.run.world_size);
     NullSink nowhere;
     try {
       RankResult result = run_rank({.options = options,
@@ -124,14 +131,17 @@ std::vector<RankTrace> each_rank(Ranks& ranks, const Request& request) {
         std::erase_if(result.trace.events,
                       [](const Event& e) { return e.kind == Event::Kind::kCompute && e.work.operations == 0; });
       ranks.load_s = std::max(ranks.load_s, result.load_s);
+      if (as_one > 1) result.trace = stage_as_one(std::move(result.trace), rank, as_one);
       traces.push_back(std::move(result.trace));
     } catch (const c10::OutOfMemoryError& error) {
-      fail("out of memory: rank {} while {}: {}", rank, recorder.activity(), error.what_without_backtrace());
+      fail("out of memory: rank {} while {}: {}", ranks.first_rank + rank, recorder.activity(),
+           error.what_without_backtrace());
     } catch (const c10::AcceleratorError& error) {
-      fail("rank {} while {}: {}", rank, recorder.activity_of_device(), first_line(error.what()));
+      fail("rank {} while {}: {}", ranks.first_rank + rank, recorder.activity_of_device(), first_line(error.what()));
     }
     release_cached_memory(device);
   }
+  if (as_one > 1) check_stages(traces);
   return traces;
 }
 
@@ -149,7 +159,7 @@ std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
   const WholeRun whole{.repeats = what_repeats(options.run.strategy),
                        .options = options.run.strategy_options,
                        .size = {request.num_inference_steps, request.latent_frames},
-                       .ranks = options.run.world_size,
+                       .ranks = ranks.world_size,
                        .experts = request.experts(),
                        .guided = request.guided(),
                        .step_period = request.sparse_attention ? request.sparse_attention->global_every : 1};
@@ -166,13 +176,51 @@ std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
 struct Emulation {
   Request request;
   Placement placement;
-  Workload work;
-  StrategyPlan plan;
+  std::vector<ReplicaPlan> plans;
   std::vector<RankTrace> traces = {};
   double load_s = 0;
 };
 
-Emulation emulated(const GenerateOptions& options, const WanModel& model, const Range& ranks_chosen) {
+// Those of a replica, or of its ranks the one.
+std::vector<RankTrace> replica_traces(Emulation& run, const Replica& replica, std::optional<int64_t> only,
+                                      const GenerateOptions& options, const WanModel& model, Strategy& strategy) {
+  const int64_t count = replica.ranks.size();
+  Ranks ranks{.options = options,
+              .model = model,
+              .strategy = strategy,
+              .plan = plan_of(run.plans, replica).plan,
+              .placement = run.placement,
+              .world_size = count,
+              .chosen = only ? Range{*only, *only + 1} : Range{0, count},
+              .following = std::vector(replica.videos.size() - 1, run.request),
+              .first_rank = replica.ranks.begin};
+  auto traces = traces_of(ranks, run.request);
+  run.load_s = std::max(run.load_s, ranks.load_s);
+  return traces;
+}
+
+// With shapes alone, replicas that have as many videos do the same: the first of them is traced.
+void add_replicas(Emulation& run, const GenerateOptions& options, const WanModel& model, Strategy& strategy) {
+  size_t videos = 0;  // of the replica before
+  for (const Replica& replica : replicas_of(options, options.run.world_size)) {
+    const auto count = static_cast<size_t>(replica.ranks.size());
+    const bool again = options.run.mode == Mode::kTrace && replica.videos.size() == videos;
+    videos = replica.videos.size();
+    if (!again) {
+      for (RankTrace& trace : replica_traces(run, replica, std::nullopt, options, model, strategy))
+        run.traces.push_back(std::move(trace));
+      continue;
+    }
+    for (size_t rank = 0; rank < count; ++rank) {
+      RankTrace trace = run.traces[run.traces.size() - count];
+      trace.move_peers(replica.ranks.size());
+      run.traces.push_back(std::move(trace));
+    }
+  }
+}
+
+// All ranks, or one of the first replica's.
+Emulation emulated(const GenerateOptions& options, const WanModel& model, std::optional<int64_t> only) {
   const c10::InferenceMode inference;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const at::Device device = compute_device(options);
@@ -184,13 +232,13 @@ Emulation emulated(const GenerateOptions& options, const WanModel& model, const 
     set_shapes(request, options, model, device);
   else
     set_images(request, options, model, device);
-  const Workload work = workload_of(options, request, model, options.run.world_size);
-  Emulation out{
-      std::move(request), {device, parse_dtype(options.model.dtype)}, work, plan_videos(options.run, *strategy, work)};
-  Ranks ranks{options, model, *strategy, out.plan, out.placement, ranks_chosen};
-  ranks.following.assign(static_cast<size_t>(videos_in_run(options) - 1), out.request);
-  out.traces = traces_of(ranks, out.request);
-  out.load_s = ranks.load_s;
+  auto plans = plan_replicas(options, request, model, *strategy, options.run.world_size);
+  Emulation out{std::move(request), {device, parse_dtype(options.model.dtype)}, std::move(plans)};
+  if (only)
+    out.traces =
+        replica_traces(out, replicas_of(options, options.run.world_size).front(), only, options, model, *strategy);
+  else
+    add_replicas(out, options, model, *strategy);
   return out;
 }
 
@@ -198,19 +246,20 @@ TraceSet emulated_set(const GenerateOptions& options, const WanModel& model) {
   const Stopwatch total;
   const bool shapes_only = options.run.mode == Mode::kTrace;
   const int64_t world_size = options.run.world_size;
-  Emulation made = emulated(options, model, {0, world_size});
+  Emulation made = emulated(options, model, std::nullopt);
   const at::Device device = made.placement.device;
   ResultLine line = result_header(options, model.name(), made.request.latent_frames, world_size);
   set_rank_fields(line, made.traces);
   if (!shapes_only) line.load_s = made.load_s;
   line.total_s = total.seconds();
-  set_formula_fields(line, made.plan, made.work);
+  set_formula_fields(line, made.plans);
   set_config(line, options);
   line.program_hash = program_hash();
   line.provenance = provenance(shapes_only ? at::Device(at::kCPU) : device);
   line.provenance["kernels"] = kernels_on(named_device(options.model.device).type());
   line.provenance["attention"] =
       attention_kernel(device, made.placement.dtype, model.transformer_config().attention_head_dim);
+  if (options.run.stages_as_one) line.provenance["stages_as_one"] = ranks_as_one(options.run);
   line.provenance["gpu_state"] = device.is_cuda() ? gpu_state(pci_address(device)) : nullptr;
   return {std::move(line), std::move(made.traces)};
 }
@@ -233,7 +282,7 @@ TraceSet trace_run(const GenerateOptions& options, const WanModel& model) {
 RankTrace trace_rank(const GenerateOptions& options, const WanModel& model, int64_t rank) {
   check(options.run.mode == Mode::kTrace, "traces of shapes come from --mode trace, not {}",
         mode_name(options.run.mode));
-  return std::move(emulated(options, model, {rank, rank + 1}).traces.front());
+  return std::move(emulated(options, model, rank).traces.front());
 }
 
 }  // namespace dualparal

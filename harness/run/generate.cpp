@@ -24,6 +24,7 @@
 #include "harness/run/notices.h"
 #include "harness/run/rank_device.h"
 #include "harness/run/rank_run.h"
+#include "harness/run/replica_plans.h"
 #include "harness/run/run_session.h"
 #include "harness/snapshots/resume_check.h"
 #include "harness/snapshots/resume_command.h"
@@ -189,9 +190,9 @@ StrategyPlan check_possible(const GenerateOptions& options, const WanModel& mode
   check_image_options(options, model);
   const Request request = make_request(options, model);
   const auto strategy = find_strategy(options.run.strategy).make(options.run.strategy_options);
-  const Workload work = workload_of(options, request, model, world_size);
-  if (options.snapshots.active()) strategy->check_snapshots(work, std::nullopt);
-  return plan_videos(options.run, *strategy, work);
+  const auto plans = plan_replicas(options, request, model, *strategy, world_size);
+  if (options.snapshots.active()) strategy->check_snapshots(plans.front().work, std::nullopt);
+  return plans.front().plan;
 }
 
 void run_generate(const GenerateOptions& given, const std::vector<std::string>& arguments) {

@@ -8,8 +8,9 @@
 
 namespace dualparal {
 
-/// The plan of a run with these options, resolved, on so many ranks. Error if it is impossible, as far as that can be
-/// said without weights and inputs: a model without weights, a plan that does not work out.
+/// The plan of a run with these options, resolved, on so many ranks, or of its first replica. Error if it is
+/// impossible, as far as that can be said without weights and inputs: a model without weights, a plan that does not
+/// work out.
 StrategyPlan check_possible(const GenerateOptions& options, const WanModel& model, int64_t world_size);
 
 /// `dualparal generate`: generates a video, as one rank or by starting `--nproc` of them; appends the result line where

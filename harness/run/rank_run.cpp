@@ -13,7 +13,6 @@
 #include "base/progress.h"
 #include "comm/emulated_communicator.h"
 #include "harness/options/endless_options.h"
-#include "harness/options/prompt_list.h"
 #include "harness/options/resolve_options.h"
 #include "harness/options/strategies.h"
 #include "harness/record/statistics.h"
@@ -80,7 +79,7 @@ RankTrace denoise_once(const RankRun& run, const Request& request, const Experts
   const at::Device device = run.placement.device;
   recorder.clear();
   recorder.set_phase("waiting for all ranks to be ready");
-  comm.barrier();
+  (run.all_ranks ? *run.all_ranks : comm).barrier();
   std::optional<NumberWatch> watch;
   // Emulated ranks receive numbers of no meaning: what comes of them may be anything.
   if (run.options.run.mode == Mode::kRun)
@@ -159,20 +158,6 @@ Request make_request(const GenerateOptions& options, const WanModel& model) {
           options.sampling.initial_noise, request.initial_noise.size(2), request.latent_frames, *options.video.frames);
   }
   return request;
-}
-
-Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model,
-                     int64_t world_size) {
-  const auto bytes = static_cast<int64_t>(c10::elementSize(parse_dtype(options.model.dtype)));
-  Request planned = request;
-  planned.latent_frames = planned_latent_frames(options, model);
-  Workload work = workload(planned, model.transformer_config(), bytes, world_size);
-  work.videos = videos_in_run(options);
-  work.from_image = shows_image(options, model);
-  work.device = named_device(options.model.device).type();
-  work.text_tokens = model.text_tokens();
-  if (model.needs_image_embeds()) work.image_tokens = model.image_tokens();
-  return work;
 }
 
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim) {
@@ -261,14 +246,15 @@ RankResult run_rank(const RankRun& run, const Request& request, Communicator& co
   std::optional<WorkMeter> meter;
   if (run.count_work) meter.emplace();
   recorder.note_memory(run.count_work);
-  const ClockOffset clock = align_clock(comm, clock_host(), event_clock);
+  Communicator& all = run.all_ranks ? *run.all_ranks : comm;
+  const ClockOffset clock = align_clock(all, clock_host(), event_clock);
   std::vector<RankTrace> repeats;
   NullSink nowhere;
   do {
     repeats.push_back(
         denoise_once(run, request, experts, comm, recorder, repeats.empty() ? sink : nowhere, result.stopped_after));
     const RankTrace& last = repeats.back();
-    result.samples.push_back(latency_of_slowest(comm, last.end_s - last.begin_s));
+    result.samples.push_back(latency_of_slowest(all, last.end_s - last.begin_s));
   } while (!enough(result.samples, run.options.run));
   auto sorted = result.samples;
   std::ranges::sort(sorted);

@@ -16,9 +16,6 @@ namespace dualparal {
 /// What is to be generated, but for the prompt.
 Request make_request(const GenerateOptions& options, const WanModel& model);
 
-/// The sizes of a run, for the strategy's plan; of an endless one, those of its planned_latent_frames().
-Workload workload_of(const GenerateOptions& options, const Request& request, const WanModel& model, int64_t world_size);
-
 /// Those of --prompt-embeds, each [1, tokens, text_dim]; the negative ones only with guidance. Error for another shape.
 PromptEmbeds read_prompt_embeds(const GenerateOptions& options, int64_t text_dim);
 
@@ -44,6 +41,8 @@ struct RankRun {
   std::span<const Request> following = {};  ///< of a list in a scenario: the videos behind the first
   /// The trace has all events; else their sums, whose memory hardly grows, and of an endless run nothing.
   bool keeps_events = true;
+  /// All ranks of the run, that begin together, where the strategy's are a replica of several; null: they are all.
+  Communicator* all_ranks = nullptr;
 };
 
 struct RankResult {
@@ -53,7 +52,7 @@ struct RankResult {
   std::optional<int64_t> stopped_after;  ///< of an endless run: iterations after which it was told to stop
 };
 
-/// Denoises this rank's part of `request`, and of those that follow it.
+/// Denoises this rank's part of `request`, and of those that follow it. comm: of the ranks that do it together.
 RankResult run_rank(const RankRun& run, const Request& request, Communicator& comm, Recorder& recorder,
                     LatentsSink& sink);
 

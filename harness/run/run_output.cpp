@@ -68,7 +68,9 @@ class VideoOutput final : public RunOutput {
 class ListOutput final : public RunOutput {
  public:
   ListOutput(const GenerateOptions& options, const OutputSubject& subject)
-      : videos_(videos_of(options)), subject_(subject) {
+      : subject_(subject), listed_(videos_in_run(options)) {
+    const auto all = videos_of(options);
+    for (const int64_t video : subject.videos) videos_.push_back(all.at(static_cast<size_t>(video)));
     for (const GenerateOptions& video : videos_) VideoOutput(video, subject_, video.output.save_latents);
   }
 
@@ -77,7 +79,7 @@ class ListOutput final : public RunOutput {
     const int64_t end = frames_ + copy.size(2);
     if (!all_finite(copy))
       throw NotFiniteError(fmt::format("video {} of {}: latent frames {}..{} are not finite: they hold NaN or infinity",
-                                       video_ + 1, videos_.size(), frames_, end - 1));
+                                       subject_.videos.at(video_) + 1, listed_, frames_, end - 1));
     check(video_ < videos_.size() && end <= subject_.latent_frames,
           "{} latent frames for a video of {}, after {} finished videos of {}", end, subject_.latent_frames, video_,
           videos_.size());
@@ -118,6 +120,7 @@ class ListOutput final : public RunOutput {
  private:
   std::vector<GenerateOptions> videos_;
   OutputSubject subject_;
+  int64_t listed_;  // videos of all replicas
   LatentsSpool spool_;
   std::unique_ptr<LatentsFile> file_;  // of the video under way
   size_t video_ = 0;                   // under way

@@ -33,7 +33,8 @@ class RunOutput : public LatentsSink {
 struct OutputSubject {
   const WanModel& model;
   const StrategyPlan& plan;
-  int64_t latent_frames = 0;  ///< of each video
+  int64_t latent_frames = 0;          ///< of each video
+  std::vector<int64_t> videos = {0};  ///< of a list in a scenario, counted from 0: those that are pushed
   at::Device device = at::kCPU;
   std::function<std::unique_ptr<Vae>()> load_vae;
   int64_t ranks_here = 1;  ///< of the run, on this machine: their processors are free when all is denoised

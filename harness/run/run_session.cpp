@@ -2,12 +2,14 @@
 #include "harness/run/run_session.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/cuda.h"
 #include "base/device.h"
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/measure/memory.h"
+#include "base/parse_json.h"
 #include "harness/media/video_file.h"
 #include "harness/options/endless_options.h"
 #include "harness/options/prompt_list.h"
@@ -18,6 +20,7 @@
 #include "harness/record/provenance.h"
 #include "harness/record/results.h"
 #include "harness/run/agreement.h"
+#include "harness/run/replica_plans.h"
 #include "harness/snapshots/resume_check.h"
 #include "harness/snapshots/stop_signals.h"
 #include "harness/trace/rank_figures.h"
@@ -25,12 +28,24 @@
 #include "model/checkpoint/safetensors.h"
 
 namespace dualparal {
+namespace {
+
+std::vector<int64_t> numbers(const Range& range) {
+  std::vector<int64_t> all(static_cast<size_t>(range.size()));
+  std::iota(all.begin(), all.end(), range.begin);
+  return all;
+}
+
+}  // namespace
 
 RunSession::RunSession(const GenerateOptions& options, const WanModel& model, Recorder& recorder, RankGroup& group,
                        const at::Device& device, KeptModel* kept)
     : options_(options),
       recorder_(recorder),
       group_(group),
+      replicas_(replicas_of(options, group.world_size())),
+      replica_(replicas_[group.rank() / replicas_.front().ranks.size()]),
+      comm_(group.part(fmt::format("replica {}", &replica_ - replicas_.data()), numbers(replica_.ranks))),
       device_(device),
       placement_{device, parse_dtype(options.model.dtype)},
       model_(model),
@@ -49,13 +64,15 @@ void RunSession::prepare() {
   recorder_.set_phase("comparing options");
   check_agreement(group_.comm(), options_);
   request_ = make_request(options_, model_);
-  work_ = workload_of(options_, request_, model_, group_.world_size());
-  plan_ = plan_videos(options_.run, *strategy_, work_);
+  plans_ = plan_replicas(options_, request_, model_, *strategy_, group_.world_size());
+  work_ = plan_of(plans_, replica_).work;
+  plan_ = plan_of(plans_, replica_).plan;
+  recorder_.count_ranks_from(replica_.ranks.begin);
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
   };
   open_snapshots();
-  if (leads()) open_output();
+  if (makes_videos()) open_output();
 }
 
 void RunSession::open_snapshots() {
@@ -81,8 +98,10 @@ void RunSession::open_output() {
                     {1, request_.channels, request_.latent_frames, request_.latent_height, request_.latent_width});
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
+  const int64_t ranks_here = std::min(group_.ranks_here(), comm_.world_size());  // of this replica
   output_ = dualparal::open_output(
-      options_, {model_, plan_, request_.latent_frames, device_, load_vae_, group_.ranks_here()}, latents_path_);
+      options_, {model_, plan_, request_.latent_frames, replica_.videos, device_, load_vae_, ranks_here},
+      latents_path_);
 }
 
 // On rank 0; of a list, all prompts are encoded with the first.
@@ -159,12 +178,15 @@ void RunSession::set_later_prompts(std::vector<at::Tensor> embeds) {
   }
 }
 
-// The videos behind the first have prompts of their own, and all else from it.
+// The other videos have prompts of their own, and all else from the first. Each replica keeps those of its share.
 void RunSession::set_following() {
   for (int64_t video = 1; video < videos_in_run(options_); ++video) {
-    Request& next = following_.emplace_back(request_);
-    next.prompt_embeds = leads() ? kept_->embeds.at(options_.video.listed_prompts.at(video)).prompt : at::Tensor();
-    broadcast_from_first(group_.comm(), next.prompt_embeds);
+    at::Tensor prompt = leads() ? kept_->embeds.at(options_.video.listed_prompts.at(video)).prompt : at::Tensor();
+    broadcast_from_first(group_.comm(), prompt);
+    if (video == replica_.videos.front())
+      request_.prompt_embeds = prompt;
+    else if (std::ranges::find(replica_.videos, video) != replica_.videos.end())
+      following_.emplace_back(request_).prompt_embeds = prompt;
   }
 }
 
@@ -203,12 +225,13 @@ void RunSession::denoise() {
                     kept_ ? &kept_->transformers : nullptr,
                     snapshots_ ? *snapshots_ : no_snapshots(),
                     following_,
-                    !options_.output.traces.empty() || !options_.output.timeline.empty()};
-  LatentsSink& finished = leads() ? static_cast<LatentsSink&>(*output_) : nowhere;
+                    !options_.output.traces.empty() || !options_.output.timeline.empty(),
+                    &group_.comm()};
+  LatentsSink& finished = output_ ? static_cast<LatentsSink&>(*output_) : nowhere;
   std::unique_ptr<LatentsSink> keeping;
   if (options_.snapshots.active() && leads()) keeping = snapshots_->keeping(finished);
   try {
-    own_ = run_rank(run, request_, group_.comm(), recorder_, keeping ? *keeping : finished);
+    own_ = run_rank(run, request_, comm_, recorder_, keeping ? *keeping : finished);
   } catch (const RunStopped& stopped) {
     snapshots_->stop(stopped.done());
     throw;
@@ -218,17 +241,45 @@ void RunSession::denoise() {
   if (leads() && device_.is_cuda()) gpu_state_ = gpu_state(pci_address(device_));
 }
 
+// Decodes, on every replica's first rank, its videos; all that comes of it on rank 0.
+RunSession::Made RunSession::finish_output() {
+  output_->finish();
+  Made made{output_->decode_s(), output_->decode_peak_memory_bytes(), output_->qualities()};
+  if (replicas_.size() == 1) return made;
+  std::vector<int64_t> first_ranks;
+  for (const Replica& replica : replicas_) first_ranks.push_back(replica.ranks.begin);
+  Communicator& firsts = group_.part("first ranks", first_ranks);
+  recorder_.set_phase("gathering the videos' figures");
+  Made all{.qualities = std::vector<nlohmann::ordered_json>(videos_in_run(options_))};
+  for (size_t i = 0; i < replicas_.front().videos.size(); ++i) {  // one each at a time: the store has a limit
+    const auto own = i < made.qualities.size() ? made.qualities[i] : nlohmann::ordered_json(nullptr);
+    const auto texts = firsts.gather(nlohmann::ordered_json{
+        {"s", made.decode_s},
+        {"bytes", made.decode_peak_memory_bytes},
+        {"quality", own}}.dump());
+    for (size_t replica = 0; replica < texts.size(); ++replica) {
+      const auto json = parse_json<nlohmann::ordered_json>(texts[replica]);
+      all.decode_s = std::max(all.decode_s, json.at("s").get<double>());
+      all.decode_peak_memory_bytes = std::max(all.decode_peak_memory_bytes, json.at("bytes").get<int64_t>());
+      const auto& videos = replicas_[replica].videos;
+      if (i < videos.size()) all.qualities.at(static_cast<size_t>(videos[i])) = json.at("quality");
+    }
+  }
+  return all;
+}
+
 std::optional<ResultLine> RunSession::finish() {
   recorder_.set_phase("gathering the ranks' figures");
   std::vector<RankTrace> traces;
   for (const auto& text : group_.comm().gather_on_first(own_.trace.to_text()))
     traces.push_back(RankTrace::from_text(text));
-  if (!leads()) return std::nullopt;
+  if (!makes_videos()) return std::nullopt;
   recorder_.set_phase("decoding and writing the video");
-  output_->finish();
+  const Made made = finish_output();
+  if (!leads()) return std::nullopt;
   check(!is_endless(options_) || output_->latent_frames() > 0 || options_.snapshots.active(),
         "told to stop before the first frames were finished: there is no video");
-  ResultLine line = result_line(traces);
+  ResultLine line = result_line(traces, made);
   // First what cannot be had again, then what only explains it.
   if (!options_.output.result.empty()) append_result(options_.output.result, line);
   if (!options_.output.timeline.empty()) write_file(options_.output.timeline, chrome_trace(traces).dump());

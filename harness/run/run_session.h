@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "comm/rank_group.h"
 #include "harness/options/generate_options.h"
+#include "harness/options/replicas.h"
 #include "harness/record/result_line.h"
 #include "harness/run/comparing.h"
 #include "harness/run/rank_run.h"
@@ -44,6 +45,13 @@ class RunSession {
   void denoise();
   std::optional<ResultLine> finish();
 
+  /// What each replica's first rank makes of its videos.
+  struct Made {
+    double decode_s = 0;
+    int64_t decode_peak_memory_bytes = 0;
+    std::vector<nlohmann::ordered_json> qualities = {};  ///< by video
+  };
+
   void open_snapshots();
   void open_output();
   void set_image();
@@ -52,13 +60,18 @@ class RunSession {
   void set_prompts(PromptEmbeds embeds);
   void set_later_prompts(std::vector<at::Tensor> embeds);
   void set_following();
-  ResultLine result_line(const std::vector<RankTrace>& traces);
+  Made finish_output();
+  ResultLine result_line(const std::vector<RankTrace>& traces, const Made& made);
   void set_endless(ResultLine& line) const;
   bool leads() const { return group_.rank() == 0; }
+  bool makes_videos() const { return comm_.rank() == 0; }  // the first rank of a replica
 
   const GenerateOptions& options_;
   Recorder& recorder_;
   RankGroup& group_;
+  std::vector<Replica> replicas_;
+  const Replica& replica_;  // this rank's
+  Communicator& comm_;      // its ranks
   at::Device device_;
   Placement placement_;
   Stopwatch total_;
@@ -66,14 +79,15 @@ class RunSession {
   KeptModel* kept_;
   std::unique_ptr<Strategy> strategy_;
   Request request_;
-  std::vector<Request> following_;  // of a list in a scenario: the videos behind the first
+  std::vector<Request> following_;  // of a list in a scenario: the videos of this replica behind its first
+  std::vector<ReplicaPlan> plans_;  // of all replicas
   Workload work_;
   StrategyPlan plan_;
 
   std::function<std::unique_ptr<Vae>()> load_vae_;
   std::unique_ptr<ScratchLatents> scratch_;  // for latents that nobody asked to keep
   std::string latents_path_;
-  std::unique_ptr<RunOutput> output_;  // on rank 0
+  std::unique_ptr<RunOutput> output_;  // on a replica's first rank
   std::unique_ptr<RunSnapshots> snapshots_;
 
   nlohmann::ordered_json gpu_state_;  // when denoising was done

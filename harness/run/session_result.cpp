@@ -33,7 +33,7 @@ void RunSession::set_endless(ResultLine& line) const {
   line.analytic_cost = std::nullopt;
 }
 
-ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
+ResultLine RunSession::result_line(const std::vector<RankTrace>& traces, const Made& made) {
   ResultLine line = result_header(options_, model_.name(), request_.latent_frames, group_.world_size());
   set_rank_fields(line, traces);
   line.samples = own_.samples;
@@ -41,15 +41,15 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces) {
     line.interval = interval.half_width / interval.mean;
   line.text_encode_s = text_encode_s_;
   line.load_s = own_.load_s;
-  if (!options_.output.no_decode) line.decode_s = output_->decode_s();
+  if (!options_.output.no_decode) line.decode_s = made.decode_s;
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode) line.decode_peak_memory_bytes = output_->decode_peak_memory_bytes();
+  if (!options_.output.no_decode) line.decode_peak_memory_bytes = made.decode_peak_memory_bytes;
   line.peak_resident_bytes = peak_resident_bytes();
-  set_formula_fields(line, plan_, work_);
-  const auto qualities = output_->qualities();
-  if (!line.videos) line.quality = qualities.at(0);
-  for (size_t video = 0; video < line.per_video.size(); ++video) line.per_video[video].quality = qualities.at(video);
+  set_formula_fields(line, plans_);
+  if (!line.videos) line.quality = made.qualities.at(0);
+  for (size_t video = 0; video < line.per_video.size(); ++video)
+    line.per_video[video].quality = made.qualities.at(video);
   if (!options_.output.reference_latents.empty())
     line.quality.update(compare_latents(latents_path_, options_.output.reference_latents, *options_.video.frames,
                                         options_.output.no_decode ? nullptr : load_vae_));

@@ -55,8 +55,9 @@ class HostCopies {
 // One rank: does its steps in order and notes when.
 class RankActor {
  public:
-  RankActor(int64_t rank, const std::vector<SimulatedStep>& steps, HostCopies& copies, SimulatedRank& out)
-      : rank_(rank), steps_(steps), copies_(copies), out_(out) {}
+  RankActor(int64_t rank, const std::vector<SimulatedStep>& steps, s4u::Host* neighbour, HostCopies& copies,
+            SimulatedRank& out)
+      : rank_(rank), steps_(steps), neighbour_(neighbour), copies_(copies), out_(out) {}
 
   void operator()() {
     for (size_t i = 0; i < steps_.size(); ++i) {
@@ -107,6 +108,11 @@ class RankActor {
       case Kind::kHostWait:
         copies_.wait();
         break;
+      case Kind::kExchange:  // what leaves this rank's device comes, from others, in as many bytes at the same time
+        work(step.seconds);
+        s4u::Comm::sendto(s4u::this_actor::get_host(), neighbour_, static_cast<uint64_t>(step.bytes));
+        work(step.seconds);
+        break;
       case Kind::kOutput:
       case Kind::kVideo:
         break;
@@ -115,6 +121,7 @@ class RankActor {
 
   int64_t rank_;
   const std::vector<SimulatedStep>& steps_;
+  s4u::Host* neighbour_;  // the other end of exchanges
   HostCopies& copies_;
   SimulatedRank& out_;
   std::map<std::pair<int64_t, Channel>, std::deque<s4u::CommPtr>> sends_;
@@ -203,7 +210,8 @@ std::string mailbox_name(int64_t from, int64_t to, Channel channel) {
   return fmt::format("{}>{}/{}", from, to, static_cast<int>(channel));
 }
 
-std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster) {
+std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster,
+                                      int64_t alike) {
   std::vector<std::string> words{"simulate",
                                  "--cfg=network/model:CM02",
                                  "--cfg=network/TCP-gamma:0",
@@ -222,11 +230,14 @@ std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedSte
   std::vector<s4u::ActorPtr> actors;
   std::deque<HostCopies> copies;
   for (size_t rank = 0; rank < ranks.size(); ++rank) {
-    const HostCopyPlaces& own = places[rank % places.size()];
+    const auto device = static_cast<size_t>(device_of(static_cast<int64_t>(rank), alike, cluster));
+    const HostCopyPlaces& own = places[device];
     HostCopies& made = copies.emplace_back(own);
     s4u::Actor::create(fmt::format("copies{}", rank), own.device, [&made] { made.make_all(); })->daemonize();
-    actors.push_back(s4u::Actor::create(fmt::format("rank{}", rank), own.device,
-                                        RankActor(static_cast<int64_t>(rank), ranks[rank], made, out[rank])));
+    s4u::Host* const neighbour = places[(device + 1) % places.size()].device;
+    actors.push_back(
+        s4u::Actor::create(fmt::format("rank{}", rank), own.device,
+                           RankActor(static_cast<int64_t>(rank), ranks[rank], neighbour, made, out[rank])));
   }
   // Receives are posted ahead: bytes travel as soon as they are sent.
   for (size_t rank = 0; rank < ranks.size(); ++rank)

@@ -17,7 +17,7 @@ struct SimulatedStep {
   double seconds = 0;  ///< that it keeps the device busy
   int64_t peer = 0;
   Channel channel = Channel::kForward;
-  double bytes = 0;
+  double bytes = 0;  ///< of an exchange: those that are still to travel when all its messages have been sent
 };
 
 struct StepTimes {
@@ -33,7 +33,14 @@ struct SimulatedRank {
 /// "sender>receiver/channel"
 std::string mailbox_name(int64_t from, int64_t to, Channel channel);
 
-/// Every rank does its steps in order. Where ranks wait for each other, they stop there: see SimulatedRank::done.
-std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster);
+/// Device of a rank that stands for so many, neighbours: the first of theirs.
+inline int64_t device_of(int64_t rank, int64_t alike, const Cluster& cluster) {
+  return rank * alike % cluster.devices();
+}
+
+/// Every rank does its steps in order, each on a device; alike: ranks that each of them stands for. Where ranks wait
+/// for each other, they stop there: see SimulatedRank::done.
+std::vector<SimulatedRank> run_engine(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster,
+                                      int64_t alike);
 
 }  // namespace dualparal

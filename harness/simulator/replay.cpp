@@ -55,6 +55,31 @@ void check_messages(const std::vector<std::vector<SimulatedStep>>& ranks) {
           name, std::abs(left), left > 0 ? "sent" : "received", left > 0 ? "received" : "sent");
 }
 
+// All messages are sent one after the other, then those of the others are received: what has not travelled in the
+// meantime, at least one message, is waited for between.
+SimulatedStep exchange_step(const Event& event, const Cluster& cluster) {
+  const auto others = static_cast<double>(event.peer), bytes = static_cast<double>(event.bytes);
+  const double each = cluster.message_busy_s(bytes / others);
+  const double travelled = (others - 1) * each * cluster.device_link.bytes_per_s;
+  return {.kind = Kind::kExchange, .seconds = others * each, .bytes = std::max(bytes / others, bytes - travelled)};
+}
+
+// How many ranks each of them stands for, which is the same for all. Error where these would share links.
+int64_t alike_in(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  const int64_t alike = traces.empty() ? 1 : traces.front().ranks;
+  for (const RankTrace& trace : traces)
+    check(trace.ranks == alike, "the traces do not belong together: one is of {} ranks, another of {}", alike,
+          trace.ranks);
+  check(alike == 1 || (cluster.host_link.bytes_per_s == 0 && cluster.node_link.bytes_per_s == 0),
+        "{}: devices of a node share a link (links.host or links.node): ranks of a stage cannot be replayed as one; "
+        "trace without --stages-as-one",
+        cluster.name);
+  check(alike == 1 || cluster.devices_per_node % alike == 0,
+        "{}: {} ranks of a stage are replayed as one where a node's devices hold whole stages; it has {}", cluster.name,
+        alike, cluster.devices_per_node);
+  return alike;
+}
+
 std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& traces, const Cluster& cluster,
                                                  const ComputeSeconds& compute_seconds) {
   std::vector<std::vector<SimulatedStep>> ranks;
@@ -64,6 +89,10 @@ std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& t
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
       const bool copies = event.kind == Kind::kToHost || event.kind == Kind::kFromHost;
+      if (event.kind == Kind::kExchange) {
+        steps.push_back(exchange_step(event, cluster));
+        continue;
+      }
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
                           : moves                      ? cluster.message_busy_s(bytes)
                           : copies                     ? cluster.host_copy_busy_s(bytes)
@@ -93,7 +122,8 @@ struct Printed {
 };
 
 // In a process of its own: a SimGrid engine lives once per process.
-std::vector<SimulatedRank> simulate(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster) {
+std::vector<SimulatedRank> simulate(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster,
+                                    int64_t alike) {
   int ends[2];
   const int no_pipe = pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno;
   check(no_pipe == 0, "simulation: {}", std::strerror(no_pipe));
@@ -104,7 +134,7 @@ std::vector<SimulatedRank> simulate(const std::vector<std::vector<SimulatedStep>
   if (child == 0) {
     close(ends[0]);
     if (printed.file >= 0) dup2(printed.file, STDERR_FILENO);
-    for (const SimulatedRank& rank : run_engine(ranks, cluster)) {
+    for (const SimulatedRank& rank : run_engine(ranks, cluster, alike)) {
       const uint64_t state[2] = {rank.finished, rank.done};
       if (write_all(ends[1], state, sizeof state) != 0 ||
           write_all(ends[1], rank.times.data(), rank.times.size() * sizeof(StepTimes)) != 0)
@@ -182,13 +212,13 @@ bool set_period(std::vector<RankTrace>& traces) {
 }
 
 using Engine = std::vector<SimulatedRank> (*)(const std::vector<std::vector<SimulatedStep>>& ranks,
-                                              const Cluster& cluster);
+                                              const Cluster& cluster, int64_t alike);
 
 std::vector<RankTrace> replay_written_out(std::vector<RankTrace> out, const Cluster& cluster,
                                           const ComputeSeconds& compute_seconds, Engine engine) {
   const auto steps = steps_of(out, cluster, compute_seconds);
   check_messages(steps);
-  const auto ranks = engine(steps, cluster);
+  const auto ranks = engine(steps, cluster, alike_in(out, cluster));
   check_finished(out, ranks);
   for (size_t rank = 0; rank < out.size(); ++rank) {
     RankTrace& trace = out[rank];

@@ -9,8 +9,10 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "harness/record/provenance.h"
+#include "harness/record/replica_share.h"
 #include "harness/record/results.h"
 #include "harness/simulator/replay.h"
+#include "harness/simulator/replica_replay.h"
 #include "harness/simulator/share_sweep.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/rank_lines.h"
@@ -54,7 +56,7 @@ std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& 
     std::vector<size_t> ranks;
     for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
       needed += traces[rank].peak_memory_bytes;
-      ranks.push_back(rank);
+      ranks.push_back(rank * static_cast<size_t>(traces[rank].ranks));
     }
     if (needed > available)
       return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
@@ -146,6 +148,13 @@ void print_summary(const ResultLine& line) {
   fmt::print(", idle {:.1f} %, peak memory {:.2f} GiB", 100 * *line.bubble_ratio, gib(*line.peak_memory_bytes));
   if (line.host_cache_bytes.value_or(0) > 0)
     fmt::print(", {:.2f} GiB of caches in host memory", gib(*line.host_cache_bytes));
+  if (line.provenance.contains("stages_as_one"))
+    fmt::print(", the {} ranks of a stage as one", line.provenance["stages_as_one"].get<int64_t>());
+  if (line.provenance.contains("replicas")) {
+    const int64_t simulated = line.provenance["replicas"]["simulated"], all = line.provenance["replicas"]["of"];
+    if (simulated < all)
+      fmt::print(", {} of {} replicas simulated: the others do the same over links of their own", simulated, all);
+  }
   fmt::print("\n");
 }
 
@@ -154,7 +163,8 @@ nlohmann::ordered_json swept_latencies(const SimulateOptions& options, const Tra
   auto latencies = nlohmann::ordered_json::object();
   for (const auto& [corner, swept] : share_sweep(cluster)) {
     double latency = 0;
-    for (const RankTrace& rank : replay(traces.ranks, swept, durations(options, traces, swept)))
+    for (const RankTrace& rank :
+         replay_replicas(traces.ranks, replicas_in(traces.run), swept, durations(options, traces, swept)).traces)
       latency = std::max(latency, rank.latency_s());
     latencies[corner] = latency;
   }
@@ -173,11 +183,14 @@ void run_simulate(const SimulateOptions& options) {
   }
   const TraceSet traces = read_traces(options.traces);
   if (!options.share_devices)
-    for (const Cluster& cluster : clusters) check_devices(cluster, static_cast<int64_t>(traces.ranks.size()));
+    for (const Cluster& cluster : clusters) check_devices(cluster, *traces.run.world_size);
   std::string failure;
   for (const Cluster& cluster : clusters) {
-    const auto replayed = replay(traces.ranks, cluster, durations(options, traces, cluster));
+    const int64_t replicas = replicas_in(traces.run);
+    const auto [replayed, simulated] =
+        replay_replicas(traces.ranks, replicas, cluster, durations(options, traces, cluster));
     ResultLine line = simulated_line(traces, replayed, cluster, options.compute);
+    if (replicas > 1) line.provenance["replicas"] = {{"simulated", simulated}, {"of", replicas}};
     if (options.sweep) line.sweep = swept_latencies(options, traces, cluster);
     if (!options.timeline.empty()) {
       std::filesystem::path file = options.timeline;

@@ -38,8 +38,8 @@ struct Mailbox {
 
 class Uncontended {
  public:
-  Uncontended(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster)
-      : ranks_(ranks), cluster_(cluster), out_(ranks.size()), now_(ranks.size()) {}
+  Uncontended(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster, int64_t alike)
+      : ranks_(ranks), cluster_(cluster), alike_(alike), out_(ranks.size()), now_(ranks.size()) {}
 
   std::vector<SimulatedRank> run() {
     for (size_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -55,6 +55,8 @@ class Uncontended {
   }
 
  private:
+  int64_t device(int64_t rank) const { return device_of(rank, alike_, cluster_); }
+
   Mailbox& mailbox(size_t from, size_t to, Channel channel) {
     const auto count = static_cast<uint64_t>(ranks_.size());
     return mailboxes_[(static_cast<uint64_t>(channel) * count + from) * count + to];
@@ -78,11 +80,16 @@ class Uncontended {
     if (step.kind == Kind::kSend) {
       now += step.seconds;
       Mailbox& box = mailbox(rank, peer, step.channel);
-      const LinkSpec link = way(cluster_, static_cast<int64_t>(rank), step.peer);
+      const LinkSpec link = way(cluster_, device(static_cast<int64_t>(rank)), device(step.peer));
       box.arrivals.push_back(now + link.latency_s + step.bytes / link.bytes_per_s);
       box.sent.push_back(box.arrivals.back());
       if (box.receiver) ready_.push_back(*box.receiver);
       box.receiver.reset();
+    }
+    if (step.kind == Kind::kExchange) {
+      const int64_t own = device(static_cast<int64_t>(rank));
+      const LinkSpec link = way(cluster_, own, (own + 1) % cluster_.devices());
+      now += 2 * step.seconds + link.latency_s + step.bytes / link.bytes_per_s;
     }
     if (step.kind == Kind::kReceive) {
       Mailbox& box = mailbox(peer, rank, step.channel);
@@ -104,6 +111,7 @@ class Uncontended {
 
   const std::vector<std::vector<SimulatedStep>>& ranks_;
   const Cluster& cluster_;
+  int64_t alike_;
   std::vector<SimulatedRank> out_;
   std::vector<double> now_;
   std::deque<size_t> ready_;
@@ -112,9 +120,9 @@ class Uncontended {
 
 }  // namespace
 
-std::vector<SimulatedRank> run_uncontended(const std::vector<std::vector<SimulatedStep>>& ranks,
-                                           const Cluster& cluster) {
-  return Uncontended(ranks, cluster).run();
+std::vector<SimulatedRank> run_uncontended(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster,
+                                           int64_t alike) {
+  return Uncontended(ranks, cluster, alike).run();
 }
 
 }  // namespace dualparal

@@ -11,7 +11,7 @@ namespace dualparal {
 /// As run_engine(), each transfer with all of the bandwidth of the links that it crosses. Ranks do their steps in a
 /// fixed order, so shared links can only make each of them later: no step ends before it does here. With a device for
 /// each rank alone; ranks that share one wait for each other besides.
-std::vector<SimulatedRank> run_uncontended(const std::vector<std::vector<SimulatedStep>>& ranks,
-                                           const Cluster& cluster);
+std::vector<SimulatedRank> run_uncontended(const std::vector<std::vector<SimulatedStep>>& ranks, const Cluster& cluster,
+                                           int64_t alike);
 
 }  // namespace dualparal

@@ -75,6 +75,9 @@ void EventSums::add(const Event& event, int64_t times, double later_s) {
       sent_bytes += event.bytes * times;
       sends[{event.peer, event.channel}].push_back(event.begin_s);
       break;
+    case Kind::kExchange:
+      sent_bytes += event.bytes * times;
+      break;
     case Kind::kWait:
     case Kind::kToHost:
     case Kind::kFromHost:

@@ -9,8 +9,8 @@ namespace {
 
 using Kind = Event::Kind;
 
-constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",     "output",
-                                      "video",   "to_host", "from_host", "host_wait"};
+constexpr const char* kKindNames[] = {"compute", "send",    "receive",   "wait",      "output",
+                                      "video",   "to_host", "from_host", "host_wait", "exchange"};
 
 // Waiting for messages that were sent already: in all, and between the rank's first work and its last.
 struct Waited {

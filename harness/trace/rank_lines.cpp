@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "harness/record/replica_share.h"
 #include "harness/trace/rank_figures.h"
 #include "harness/trace/video_times.h"
 
@@ -12,6 +13,18 @@ namespace {
 template <class T>
 std::optional<T> known(bool is_known, T value) {
   return is_known ? std::optional(value) : std::nullopt;
+}
+
+// When the first latents of the replica that was first were final, since the ranks began.
+std::optional<double> first_output(const std::vector<RankTrace>& traces, const std::vector<EventSums>& sums,
+                                   int64_t replicas) {
+  std::optional<double> first;
+  for (size_t rank = 0; rank < traces.size(); rank += traces.size() / static_cast<size_t>(replicas))
+    if (const auto& outputs = sums[rank].outputs; !outputs.empty()) {
+      const double own = outputs[0] - traces[rank].begin_s;
+      first = std::min(first.value_or(own), own);
+    }
+  return first;
 }
 
 RankLine rank_line(const RankTrace& trace, const Work& work, const RankFigures& figures, ResultKind kind) {
@@ -56,13 +69,13 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   for (size_t rank = 0; rank < traces.size(); ++rank) {
     const RankTrace& trace = traces[rank];
     latency = std::max(latency, trace.latency_s());
-    sent += figures[rank].sent_bytes;
-    flops += sums[rank].work.flops();
-    line.per_rank.push_back(rank_line(trace, sums[rank].work, figures[rank], line.kind));
+    sent += figures[rank].sent_bytes * trace.ranks;
+    flops += sums[rank].work.flops() * static_cast<double>(trace.ranks);
+    line.per_rank.insert(line.per_rank.end(), static_cast<size_t>(trace.ranks),
+                         rank_line(trace, sums[rank].work, figures[rank], line.kind));
   }
   line.latency_s = known(together, latency);
-  const auto& outputs = sums.at(0).outputs;
-  line.first_block_s = known(together && !outputs.empty(), outputs.empty() ? 0 : outputs[0] - traces[0].begin_s);
+  line.first_block_s = together ? first_output(traces, sums, replicas_in(line)) : std::nullopt;
   line.samples = together ? std::vector{latency} : std::vector<double>{};
   line.peak_memory_bytes = largest(line.per_rank, &RankLine::peak_memory_bytes);
   line.reserved_bytes = largest(line.per_rank, &RankLine::peak_reserved_bytes);
@@ -72,7 +85,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.sent_bytes = sent;
   line.flops = known(flops > 0, flops);
   line.bubble_ratio = known(together, bubble_ratio(figures));
-  if (together) set_video_fields(line, traces.at(0));
+  if (together) set_video_fields(line, traces);
 }
 
 }  // namespace dualparal

@@ -21,6 +21,7 @@ constexpr const char* kFields =
     "| kind 0, compute: matmul_flops attention_flops convolution_flops moved_bytes operations "
     "| kind 1, send; 2, receive; 3, wait for a send; 4, latents final; 5, a video begins: peer channel bytes "
     "| kind 6, copy to host memory; 7, from there; 8, wait for all of them: -1 0 bytes "
+    "| kind 9, exchange with all others of a stage: how many 0 bytes "
     "| where a stage begins or ends within a layer: first_part last_part (0 self-attention, 1 cross-attention, 2 "
     "feed-forward)";
 constexpr size_t kCommon = 9, kComputeSize = kCommon + 5, kMessageSize = kCommon + 3, kPartsSize = 2;
@@ -43,7 +44,7 @@ Event event_of(const Json& j) {
   check(j.is_array() && j.size() > kCommon, "expected an event: {}", kFields);
   const auto kind = j[0].get<int>();
   const size_t size = kind == 0 ? kComputeSize : kMessageSize;
-  check(0 <= kind && kind <= static_cast<int>(Kind::kHostWait) && (j.size() == size || j.size() == size + kPartsSize),
+  check(0 <= kind && kind <= static_cast<int>(Kind::kExchange) && (j.size() == size || j.size() == size + kPartsSize),
         "expected an event: {}", kFields);
   Event e{.kind = static_cast<Kind>(kind), .label = {j[1], j[2], j[3], j[4], j[5]}};
   e.begin_s = j[6];
@@ -89,6 +90,11 @@ void RankTrace::shift(double seconds) {
   if (sums) sums->move({.offset_s = seconds});
 }
 
+void RankTrace::move_peers(int64_t ranks) {
+  for (Event& event : events)
+    if (event.peer >= 0 && event.kind != Kind::kExchange) event.peer += ranks;
+}
+
 EventSums RankTrace::summed() const {
   if (sums) return *sums;
   EventSums all;
@@ -109,6 +115,7 @@ std::string RankTrace::to_text() const {
               {"device_used_bytes", device_used_bytes},
               {"device_allocations", device_allocations},
               {"host_cache_bytes", host_cache_bytes},
+              {"ranks", ranks},
               {"clock_offset_s", clock_offset_s},
               {"clock_error_s", clock_error_s},
               {"events", events.size()},
@@ -148,6 +155,8 @@ RankTrace RankTrace::from_text(const std::string& text) {
       trace.device_used_bytes = json.value("device_used_bytes", int64_t{0});
       trace.device_allocations = json.value("device_allocations", int64_t{-1});
       trace.host_cache_bytes = json.value("host_cache_bytes", int64_t{0});
+      trace.ranks = json.value("ranks", int64_t{1});
+      check(trace.ranks >= 1, "expected a trace of at least one rank, got {}", trace.ranks);
       trace.clock_offset_s = json.value("clock_offset_s", 0.0);
       trace.clock_error_s = json.value("clock_error_s", 0.0);
       if (json.contains("sums")) trace.sums = event_sums_of(json.at("sums"));
@@ -184,9 +193,9 @@ TraceSet read_traces(const fs::path& dir) {
   } catch (const std::exception& error) {
     fail("{}: {}", run.string(), error.what());
   }
-  const auto ranks = static_cast<size_t>(*set.run.world_size);
-  for (size_t rank = 0; rank < ranks; ++rank) {
-    const fs::path file = rank_file(dir, rank);
+  const int64_t ranks = *set.run.world_size;
+  for (int64_t known = 0; known < ranks; known += set.ranks.back().ranks) {
+    const fs::path file = rank_file(dir, set.ranks.size());
     check(fs::exists(file), "{}: missing, there should be {} ranks", file.string(), ranks);
     try {
       set.ranks.push_back(RankTrace::from_text(read_file(file)));

@@ -32,6 +32,8 @@ struct RankTrace {
   int64_t device_allocations = -1;                          ///< of device memory, meanwhile; -1: not known
   int64_t host_cache_bytes = 0;  ///< of the host's memory, taken at most by what belongs on the device
 
+  int64_t ranks = 1;  ///< that do as this one does: all of a stage (harness/shorten/stage_as_one.h)
+
   double clock_offset_s = 0, clock_error_s = 0;  ///< added to its own clock to have rank 0's; how far off that may be
 
   /// A section that stands for many (harness/trace/repeated_section.h). Labels behind it count them; times, end_s among
@@ -51,6 +53,8 @@ struct RankTrace {
   void shift(double seconds);
   /// Of all its events.
   EventSums summed() const;
+  /// Moves the numbers of all ranks that it exchanges messages with.
+  void move_peers(int64_t ranks);
   /// Of all its computations.
   Work work() const { return summed().work; }
 

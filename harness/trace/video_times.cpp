@@ -2,6 +2,7 @@
 #include "harness/trace/video_times.h"
 
 #include "base/errors.h"
+#include "harness/record/replica_share.h"
 #include "harness/record/statistics.h"
 
 namespace dualparal {
@@ -13,13 +14,10 @@ PercentilesLine percentiles(const std::vector<VideoLine>& videos, std::optional<
   return {percentile(values, 0.5), percentile(values, 0.9), percentile(values, 0.99)};
 }
 
-}  // namespace
-
-void set_video_fields(ResultLine& line, const RankTrace& first_rank) {
-  if (!line.videos) return;
-  const auto videos = static_cast<size_t>(*line.videos);
-  EventSums sums = first_rank.summed();
-  sums.move({.offset_s = -first_rank.begin_s});  // since the ranks began
+// The videos of one rank that hands them out, in their order.
+std::vector<VideoLine> videos_of(const RankTrace& rank, size_t videos) {
+  EventSums sums = rank.summed();
+  sums.move({.offset_s = -rank.begin_s});  // since the ranks began
   const auto& outputs = sums.outputs;
   auto& begins = sums.video_begins;
   if (begins.empty() && videos == 1) begins = {0};
@@ -28,12 +26,27 @@ void set_video_fields(ResultLine& line, const RankTrace& first_rank) {
         "a trace with {} begins of videos and {} pieces of finished latents, for {} videos", begins.size(),
         outputs.size(), videos);
   const size_t pieces = outputs.size() / videos;
-  line.per_video.clear();
+  std::vector<VideoLine> lines;
   for (size_t video = 0; video < videos; ++video)
-    line.per_video.push_back({.begin_s = begins[video],
-                              .first_block_s = outputs[video * pieces] - begins[video],
-                              .latency_s = outputs[(video + 1) * pieces - 1] - begins[video]});
-  line.videos_per_s = static_cast<double>(videos) / line.latency_s.value();
+    lines.push_back({.begin_s = begins[video],
+                     .first_block_s = outputs[video * pieces] - begins[video],
+                     .latency_s = outputs[(video + 1) * pieces - 1] - begins[video]});
+  return lines;
+}
+
+}  // namespace
+
+void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
+  if (!line.videos) return;
+  const int64_t replicas = replicas_in(line);
+  const size_t ranks = traces.size() / static_cast<size_t>(replicas);
+  line.per_video.assign(static_cast<size_t>(*line.videos), {});
+  for (int64_t replica = 0; replica < replicas; ++replica) {
+    const auto own = videos_of_replica(*line.videos, replicas, replica);
+    const auto lines = videos_of(traces.at(static_cast<size_t>(replica) * ranks), own.size());
+    for (size_t i = 0; i < own.size(); ++i) line.per_video[static_cast<size_t>(own[i])] = lines[i];
+  }
+  line.videos_per_s = static_cast<double>(*line.videos) / line.latency_s.value();
   line.video_latency_s = percentiles(line.per_video, &VideoLine::latency_s);
   line.video_first_block_s = percentiles(line.per_video, &VideoLine::first_block_s);
 }

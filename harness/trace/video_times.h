@@ -7,8 +7,9 @@
 
 namespace dualparal {
 
-/// videos_per_s, video_latency_s, video_first_block_s, per_video of a line with `videos`, from what rank 0 did; a line
-/// without stays as it is. Error if the trace does not have so many videos.
-void set_video_fields(ResultLine& line, const RankTrace& first_rank);
+/// videos_per_s, video_latency_s, video_first_block_s, per_video of a line with `videos`, from what rank 0 did, or the
+/// first rank of each replica; a line without stays as it is. traces: of all ranks. Error if they do not have so many
+/// videos.
+void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces);
 
 }  // namespace dualparal

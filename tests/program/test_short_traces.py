@@ -89,3 +89,43 @@ def test_only_traces_can_be_short():
     check_refused(run("generate", "--short-traces", "--prompt", "any", "--frames", 5), {2}, ["--short-traces", "--mode trace"])
     check_refused(run("generate", "--mode", "emulate", "--short-traces", "--prompt", "any", "--frames", 5), {2},
                   ["--short-traces", "emulate"])
+
+
+def test_stages_as_one_take_as_long_as_all_their_ranks(tmp_path):
+    lines = {}
+    for name, flags in (("whole", []), ("one", ["--stages-as-one"])):
+        done = run("generate", "--mode", "trace", "--prompt", "any", "--quiet", "--model", WAN, "--device", "cuda", "--dtype", "bf16",
+                   "--frames", 97, "--steps", 6, "--strategy", "dualparal", "--previous-context", "matched_kv", "--guidance-parallel",
+                   "on", "--sequence-degree", 8, "--world-size", 32, "--partition", "balanced", *flags, "--traces", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        done = run("simulate", tmp_path / name, "--cluster", "8x8-h100", "--result", tmp_path / "r.jsonl")
+        assert done.returncode == 0, done.stderr
+        assert ("8 ranks of a stage as one" in done.stdout) == (name == "one")
+        lines[name] = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[-1])
+    whole, one = lines["whole"], lines["one"]
+    assert len(list((tmp_path / "one").glob("rank_*"))) == 4 and len(one["per_rank"]) == one["world_size"] == 32
+    assert one["latency_s"] == pytest.approx(whole["latency_s"], rel=0.01)
+    assert one["first_block_s"] == pytest.approx(whole["first_block_s"], rel=0.01)
+    assert one["peak_memory_bytes"] == pytest.approx(whole["peak_memory_bytes"], rel=0.02)
+    assert one["analytic_cost"] == whole["analytic_cost"]
+    for field in ("flops", "sent_bytes"):  # 12 heads on 8 ranks: the first has two
+        assert whole[field] <= one[field] < 1.5 * whole[field]
+    assert one["provenance"]["stages_as_one"] == 8 and "stages_as_one" not in whole["provenance"]
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--world-size", 2], ["--stages-as-one", "--sequence-degree"]),
+    (["--world-size", 4, "--sequence-degree", 2, "--mode", "emulate"], ["--stages-as-one", "emulate"]),
+])
+def test_stages_that_cannot_be_one_are_refused(flags, words):
+    mode = [] if "--mode" in flags else ["--mode", "trace"]
+    check_refused(run("generate", *mode, "--prompt", "any", "--strategy", "dualparal", "--stages-as-one", *flags), {2}, words)
+
+
+def test_stages_whose_ranks_do_not_do_the_same_are_refused(tmp_path):
+    flags = ["generate", "--mode", "trace", "--quiet", "--prompt", "any", "--frames", 97, "--steps", 3, "--strategy", "dualparal",
+             "--world-size", 8, "--sequence-degree", 4, "--stages-as-one"]
+    check_refused(run(*flags, "--previous-context", "synchronous"), {1}, ["--stages-as-one", "matched_kv"])
+    done = run(*flags, "--previous-context", "matched_kv", "--traces", tmp_path / "t")
+    assert done.returncode == 0, done.stderr
+    check_refused(run("simulate", tmp_path / "t", "--cluster", "8x-rtx4090"), {1}, ["links.host", "--stages-as-one"])

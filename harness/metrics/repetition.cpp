@@ -27,17 +27,41 @@ at::Tensor motion(const at::Tensor& block) {  // [frames, channels, h, w]
   return (norm > noise_floor ? centred / norm : at::zeros_like(centred)).flatten();
 }
 
-/// Of the first `frames` of blocks [begin, begin + kBlocksAtOnce), as far as there are so many: [blocks, values].
-at::Tensor motions(const std::vector<at::Tensor>& blocks, size_t begin, int64_t frames) {
+}  // namespace
+
+RepetitionMeter::RepetitionMeter(std::vector<int64_t> block_starts, int64_t latent_frames)
+    : starts_(std::move(block_starts)) {
+  starts_.push_back(latent_frames);
+}
+
+void RepetitionMeter::push(const at::Tensor& latents) {
+  const at::Tensor pooled = pool(latents).transpose(0, 1).contiguous();
+  check(frames_ + pooled.size(0) <= starts_.back(), "quality: {} latent frames came, expected {}",
+        frames_ + pooled.size(0), starts_.back());
+  if (!pooled_) {
+    pooled_ = std::make_unique<UnnamedFile>("pooled-latents");
+    shape_ = pooled[0].sizes().vec();
+  }
+  const auto bytes = static_cast<int64_t>(pooled.nbytes());
+  pooled_->write(pooled.const_data_ptr(), bytes, frames_ * (bytes / pooled.size(0)));
+  frames_ += pooled.size(0);
+}
+
+// Of the first `frames` of blocks [begin, begin + kBlocksAtOnce), as far as there are so many: [blocks, values].
+at::Tensor RepetitionMeter::motions(const std::vector<Block>& blocks, size_t begin, int64_t frames) const {
+  const at::Tensor block = at::empty({frames, shape_[0], shape_[1], shape_[2]}, at::kFloat);
+  const auto bytes = static_cast<int64_t>(block.nbytes());
   std::vector<at::Tensor> rows;
-  for (size_t i = begin; i < std::min(begin + kBlocksAtOnce, blocks.size()); ++i)
-    rows.push_back(motion(blocks[i].narrow(0, 0, frames)));
+  for (size_t i = begin; i < std::min(begin + kBlocksAtOnce, blocks.size()); ++i) {
+    pooled_->read(block.mutable_data_ptr(), bytes, blocks[i].begin * (bytes / frames));
+    rows.push_back(motion(block));
+  }
   return at::stack(rows);
 }
 
-/// The highest correlation of one of the first `count` blocks with one behind it, over their first `frames`. Minus
-/// infinity: none of them moves.
-double highest_over(const std::vector<at::Tensor>& blocks, size_t count, int64_t frames) {
+// The highest correlation of one of the first `count` blocks with one behind it, over their first `frames`. Minus
+// infinity: none of them moves.
+double RepetitionMeter::highest_over(const std::vector<Block>& blocks, size_t count, int64_t frames) const {
   constexpr double kNone = -std::numeric_limits<double>::infinity();
   double highest = kNone;
   for (size_t i = 0; i < count; i += kBlocksAtOnce) {
@@ -55,41 +79,23 @@ double highest_over(const std::vector<at::Tensor>& blocks, size_t count, int64_t
   return highest;
 }
 
-}  // namespace
-
-RepetitionMeter::RepetitionMeter(std::vector<int64_t> block_starts, int64_t latent_frames)
-    : starts_(std::move(block_starts)) {
-  starts_.push_back(latent_frames);
-}
-
-void RepetitionMeter::push(const at::Tensor& latents) {
-  const at::Tensor pooled = pool(latents).transpose(0, 1);
-  check(frames_ + pooled.size(0) <= starts_.back(), "quality: {} latent frames came, expected {}",
-        frames_ + pooled.size(0), starts_.back());
-  if (!pooled_.defined())
-    pooled_ = at::empty({starts_.back(), pooled.size(1), pooled.size(2), pooled.size(3)}, at::kFloat);
-  pooled_.narrow(0, frames_, pooled.size(0)).copy_(pooled);
-  frames_ += pooled.size(0);
-}
-
 std::optional<double> RepetitionMeter::highest() const {
-  if (!pooled_.defined()) return std::nullopt;
-  std::vector<at::Tensor> blocks;
+  if (!pooled_) return std::nullopt;
+  std::vector<Block> blocks;
   std::vector<int64_t> lengths;
   for (size_t i = 0; i + 1 < starts_.size(); ++i) lengths.push_back(starts_[i + 1] - starts_[i]);
   std::vector<int64_t> sorted = lengths;
   std::ranges::sort(sorted);
   const int64_t usual = sorted[sorted.size() / 2];
   for (size_t i = 0; i < lengths.size(); ++i)
-    if (lengths[i] >= 2 && 2 * lengths[i] >= usual) blocks.push_back(pooled_.narrow(0, starts_[i], lengths[i]));
+    if (lengths[i] >= 2 && 2 * lengths[i] >= usual) blocks.push_back({starts_[i], lengths[i]});
 
   // Frame by frame from the beginning of both, as far as the shorter one goes: the shortest against all, and so on.
-  const auto length = [](const at::Tensor& block) { return block.size(0); };
-  std::ranges::stable_sort(blocks, {}, length);
+  std::ranges::stable_sort(blocks, {}, &Block::frames);
   double highest = -std::numeric_limits<double>::infinity();
   while (!blocks.empty()) {
-    const int64_t frames = length(blocks.front());
-    const auto longer = std::ranges::upper_bound(blocks, frames, {}, length);
+    const int64_t frames = blocks.front().frames;
+    const auto longer = std::ranges::upper_bound(blocks, frames, {}, &Block::frames);
     highest = std::max(highest, highest_over(blocks, static_cast<size_t>(longer - blocks.begin()), frames));
     blocks.erase(blocks.begin(), longer);
   }

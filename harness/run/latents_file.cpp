@@ -76,15 +76,23 @@ void LatentsFile::push(const at::Tensor& latents) {
   if (pieces_.empty()) remove_earlier_pieces();
   pieces_.push_back(folder_ / fmt::format("{:05}.safetensors", pieces_.size()));
   write_safetensors(pieces_.back(), {{"latents", latents}});
+  frames_ += latents.size(2);
 }
 
 void LatentsFile::finish() {
   check_folder();
-  std::vector<at::Tensor> latents;
-  for (const auto& piece : pieces_)
-    latents.push_back(read_tensor(piece.string(), "latents", {1, -1, -1, -1, -1}).clone());
-  check(!latents.empty(), "{}: no latents were finished", path_.string());
-  write_safetensors(path_, {{"latents", at::cat(latents, 2)}});
+  check(!pieces_.empty(), "{}: no latents were finished", path_.string());
+  at::Tensor latents;  // once in memory, with one piece at a time beside it
+  int64_t done = 0;
+  for (const auto& file : pieces_) {
+    const at::Tensor piece = read_tensor(file, "latents", {1, -1, -1, -1, -1});
+    if (!latents.defined()) latents = at::empty({1, piece.size(1), frames_, piece.size(3), piece.size(4)}, at::kFloat);
+    done += piece.size(2);
+    check(done <= frames_, "{}: the pieces hold more than the {} latent frames that were written", folder_.string(),
+          frames_);
+    latents.narrow(2, done - piece.size(2), piece.size(2)).copy_(piece);
+  }
+  write_safetensors(path_, {{"latents", latents}});
   fs::remove_all(folder_);
 }
 

@@ -34,6 +34,7 @@ class LatentsFile {
   std::filesystem::path path_, folder_;
   int lock_ = -1;  // the folder, open and locked
   std::vector<std::filesystem::path> pieces_;
+  int64_t frames_ = 0;  // in all of them
 };
 
 }  // namespace dualparal

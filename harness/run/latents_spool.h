@@ -7,16 +7,13 @@
 #include <deque>
 #include <vector>
 
+#include "base/unnamed_file.h"
+
 namespace dualparal {
 
-/// A queue in a file without a name, in the folder for temporary files; gone with the process, however it ends.
+/// A queue in an UnnamedFile.
 class LatentsSpool {
  public:
-  LatentsSpool();
-  ~LatentsSpool();
-  LatentsSpool(const LatentsSpool&) = delete;
-  LatentsSpool& operator=(const LatentsSpool&) = delete;
-
   /// [1, channels, frames, h, w], fp32, on the CPU; all of one size but for the frames. Error for a full disk.
   void push(const at::Tensor& latents);
   bool empty() const { return frames_.empty(); }
@@ -24,7 +21,7 @@ class LatentsSpool {
   at::Tensor pop();
 
  private:
-  int file_;
+  UnnamedFile file_{"latents"};
   std::vector<int64_t> shape_;  // of the newest
   std::deque<int64_t> frames_;
   int64_t written_ = 0, read_ = 0;  // bytes

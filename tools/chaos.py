@@ -170,15 +170,16 @@ class Chaos:
             self.references[key] = latents.read_bytes()
         return self.references[key]
 
-    def recipe(self, chance: random.Random) -> list[str]:
-        strategy = chance.choice(list(STRATEGIES))
+    def recipe(self, chance: random.Random, least_ranks: int) -> list[str]:
+        fit = {strategy: many for strategy, ranks in STRATEGIES.items() if (many := [n for n in ranks if n >= least_ranks])}
+        strategy = chance.choice(list(fit))
         options = [*BLOCKS.get(strategy, []), *chance.choice(OPTIONS.get(strategy, ([],)))]
         return [str(a) for a in ("--prompt", "a red circle", "--strategy", strategy, *options, "--frames", chance.choice([65, 97]),
-                                 "--steps", 24, "--nproc", chance.choice(STRATEGIES[strategy]))]
+                                 "--steps", 24, "--nproc", chance.choice(fit[strategy]))]
 
     def trial(self, number: int, name: str) -> dict:
         chance = random.Random(f"{self.seed} {number}")
-        recipe = self.recipe(chance)
+        recipe = self.recipe(chance, 2 if name == "stop_rank" else 1)  # others see that it is stopped
         wanted = self.reference(recipe)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         out = folder / "out"

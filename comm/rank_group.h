@@ -31,7 +31,6 @@ class RankGroup {
   Communicator& comm() { return *comm_; }
   int64_t rank() const { return comm_->rank(); }
   int64_t world_size() const { return comm_->world_size(); }
-  int64_t ranks_here() const { return environment_.local_world_size; }  ///< on this machine
   /// Some of them, this one among them, in this order (part_communicator()); all of them are comm(). name: another for
   /// each set of ranks. It lives as long as the group.
   Communicator& part(const std::string& name, const std::vector<int64_t>& ranks);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/run/run_output.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 
 #include "base/finite.h"
@@ -29,7 +27,6 @@ VideoSinkOptions sink_options(const GenerateOptions& options, const OutputSubjec
       .device = subject.device,
       .decode = !options.output.no_decode,
       .overlap = options.output.overlap_decoding,
-      .threads = options.output.overlap_decoding ? 0 : at::get_num_threads() * static_cast<int>(subject.ranks_here),
       .video_path = options.output.video,
       .chapters = std::move(chapters),
       .frames_dir = options.output.save_frames,

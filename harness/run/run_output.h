@@ -37,7 +37,6 @@ struct OutputSubject {
   std::vector<int64_t> videos = {0};  ///< of a list in a scenario, counted from 0: those that are pushed
   at::Device device = at::kCPU;
   std::function<std::unique_ptr<Vae>()> load_vae;
-  int64_t ranks_here = 1;  ///< of the run, on this machine: their processors are free when all is denoised
 };
 
 /// Of one video, its latents into latents_path if that is not empty; or of a list in a scenario, whose videos are

@@ -98,10 +98,8 @@ void RunSession::open_output() {
                     {1, request_.channels, request_.latent_frames, request_.latent_height, request_.latent_width});
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
-  const int64_t ranks_here = std::min(group_.ranks_here(), comm_.world_size());  // of this replica
   output_ = dualparal::open_output(
-      options_, {model_, plan_, request_.latent_frames, replica_.videos, device_, load_vae_, ranks_here},
-      latents_path_);
+      options_, {model_, plan_, request_.latent_frames, replica_.videos, device_, load_vae_}, latents_path_);
 }
 
 // On rank 0; of a list, all prompts are encoded with the first.

@@ -65,7 +65,7 @@ void VideoSink::push(const at::Tensor& latents) {
 
 void VideoSink::start_worker() {
   // LibTorch's number of threads is a setting of each thread that calls it.
-  worker_ = std::thread([this, threads = options_.threads > 0 ? options_.threads : at::get_num_threads()] {
+  worker_ = std::thread([this, threads = at::get_num_threads()] {
     at::set_num_threads(threads);
     work();
   });

@@ -29,7 +29,6 @@ struct VideoSinkOptions {
   bool decode = true;
   /// Decode while later latents are still being denoised: takes time and memory that are being measured.
   bool overlap = false;
-  int threads = 0;                     ///< of the CPU, to decode with; 0: as many as the caller uses
   std::string video_path;              ///< mp4, or empty
   std::vector<Chapter> chapters = {};  ///< of the mp4
   std::string frames_dir;              ///< PNG files, or empty

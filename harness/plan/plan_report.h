@@ -17,8 +17,9 @@ struct PlanHeading {
   int64_t rows = 10;
 };
 
-/// The ranking, in which what is within 5 % of the fastest counts as alike and exact ones of it come first; for every strategy, how its best compares and why, or why it cannot; the commands that run the first
-/// choice and the fastest exact one.
+/// The ranking, in which what is within 5 % of the fastest counts as alike and exact ones of it come first; for every
+/// strategy, how its best compares and why, or why it cannot; the commands that run the first choice and the fastest
+/// exact one.
 std::string plan_report(const PlanHeading& heading, const std::vector<Judged>& judged);
 
 }  // namespace dualparal

@@ -65,8 +65,7 @@ void RunSession::prepare() {
   check_agreement(group_.comm(), options_);
   request_ = make_request(options_, model_);
   plans_ = plan_replicas(options_, request_, model_, *strategy_, group_.world_size());
-  work_ = plan_of(plans_, replica_).work;
-  plan_ = plan_of(plans_, replica_).plan;
+  planned_ = &plan_of(plans_, replica_);
   recorder_.count_ranks_from(replica_.ranks.begin);
   load_vae_ = [this] {
     return model_.load_vae({device_, parse_dtype(options_.model.vae_dtype)}, Vae::Parts::kDecoder);
@@ -85,7 +84,7 @@ void RunSession::open_snapshots() {
       group_.comm(), group_.store());
   if (!o.active()) return;
   const SavedRun* kept = snapshots_->resumed();
-  strategy_->check_snapshots(work_, kept ? std::optional(kept->world_size) : std::nullopt);
+  strategy_->check_snapshots(planned_->work, kept ? std::optional(kept->world_size) : std::nullopt);
   if (kept && leads() && !options_.run.quiet)
     fmt::print(stderr, "# resumed after {} iterations, kept in {}\n", kept->done, o.folder);
 }
@@ -99,7 +98,7 @@ void RunSession::open_output() {
     if (latents_path_.empty()) latents_path_ = (scratch_ = std::make_unique<ScratchLatents>())->path();
   }
   output_ = dualparal::open_output(
-      options_, {model_, plan_, request_.latent_frames, replica_.videos, device_, load_vae_}, latents_path_);
+      options_, {model_, planned_->plan, request_.latent_frames, replica_.videos, device_, load_vae_}, latents_path_);
 }
 
 // On rank 0; of a list, all prompts are encoded with the first.
@@ -215,7 +214,7 @@ void RunSession::denoise() {
   const RankRun run{options_,
                     model_,
                     *strategy_,
-                    plan_,
+                    planned_->plan,
                     placement_,
                     !options_.output.traces.empty(),
                     leads(),

@@ -79,10 +79,9 @@ class RunSession {
   KeptModel* kept_;
   std::unique_ptr<Strategy> strategy_;
   Request request_;
-  std::vector<Request> following_;  // of a list in a scenario: the videos of this replica behind its first
-  std::vector<ReplicaPlan> plans_;  // of all replicas
-  Workload work_;
-  StrategyPlan plan_;
+  std::vector<Request> following_;        // of a list in a scenario: the videos of this replica behind its first
+  std::vector<ReplicaPlan> plans_;        // of all replicas
+  const ReplicaPlan* planned_ = nullptr;  // of this one
 
   std::function<std::unique_ptr<Vae>()> load_vae_;
   std::unique_ptr<ScratchLatents> scratch_;  // for latents that nobody asked to keep

@@ -35,7 +35,9 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
     return [](const Event& event) { return event.end_s - event.begin_s; };
   }
   // A rank may have nothing to do at all: fewer windows than ranks.
-  const auto works = [](const RankTrace& rank) { return rank.work().operations > 0; };
+  const auto works = [](const RankTrace& rank) {
+    return std::ranges::any_of(rank.events, [](const Event& e) { return e.work.operations > 0; });
+  };
   const auto idles = [](const RankTrace& rank) {
     return std::ranges::none_of(rank.events, [](const Event& e) { return e.kind == Event::Kind::kCompute; });
   };

@@ -51,6 +51,8 @@ class Communicator {
   virtual void barrier() = 0;
   /// Every rank's text, by rank, on every rank. For what is agreed on once, not for the steady state.
   virtual std::vector<std::string> gather(const std::string& text) = 0;
+  /// The same of ranks that may rightly be busy for longer than a timeout: decoding, or with more work than others.
+  virtual std::vector<std::string> gather_patiently(const std::string& text) { return gather(text); }
   /// Every rank's text, of any length, by rank, on rank 0; nothing on the others.
   virtual std::vector<std::string> gather_on_first(const std::string& text) {
     auto texts = gather(text);

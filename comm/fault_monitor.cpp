@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -22,6 +23,7 @@ constexpr auto kBeat = 200ms;
 // How long the cause of a symptom is looked for. A rank that says nothing in all that time does not run any more; a
 // busy machine can keep one from saying anything for a second.
 constexpr auto kPatience = 3000ms;
+constexpr int64_t kLooks = 12;   // at a rank, until it counts as silent
 constexpr auto kFarewell = 10s;  // at most, for all ranks to have read why they end
 
 volatile std::sig_atomic_t caught_signal = 0;
@@ -31,6 +33,10 @@ std::string farewell_key(int64_t rank) { return fmt::format("farewell/{}", rank)
 constexpr const char* kFailureKey = "failure";
 
 std::vector<uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string silent_failure(int64_t rank, const std::string& activity) {
+  return fmt::format("{} (killed, stopped or cut off); the last that is known of it: {}", lost_rank(rank), activity);
+}
 
 std::optional<std::string> read_key(c10d::Store& store, const std::string& key) {
   if (!store.check({key})) return std::nullopt;
@@ -57,12 +63,14 @@ std::string lost_rank(int64_t rank) { return fmt::format("rank {} does not run a
 std::optional<std::string> read_failure(c10d::Store& store) { return read_key(store, kFailureKey); }
 
 FaultMonitor::FaultMonitor(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_t world_size,
-                           const Recorder& recorder, std::function<void(const std::string&)> end)
+                           const Recorder& recorder, std::function<void(const std::string&)> end,
+                           std::chrono::milliseconds silence)
     : store_(std::move(store)),
       rank_(rank),
       world_size_(world_size),
       recorder_(recorder),
       end_(std::move(end)),
+      beats_between_looks_(std::max<int64_t>(1, silence / kBeat / kLooks)),
       thread_([this] { watch(); }) {}
 
 FaultMonitor::~FaultMonitor() {
@@ -81,11 +89,14 @@ void FaultMonitor::watch() {
       }
       store_->set(heartbeat_key(rank_),
                   bytes(nlohmann::json{count, recorder_.waiting_for(), recorder_.activity()}.dump()));
-      if (!explaining_)
-        if (const auto failure = read_failure(*store_)) {
+      if (!explaining_) {
+        auto failure = read_failure(*store_);
+        if (!failure && count % beats_between_looks_ == 0) failure = silent_rank();
+        if (failure) {
           end_(*failure);
           return;
         }
+      }
     } catch (const std::bad_alloc&) {
       // No memory: the main thread will say so, for now the rank lives.
     } catch (const std::exception&) {
@@ -94,6 +105,21 @@ void FaultMonitor::watch() {
     }
     std::this_thread::sleep_for(kBeat);
   }
+}
+
+// Rank 0 looks at all others, rank 1 at rank 0. Looks are counted and not seconds: where all ranks were stopped for a
+// while, none was silent.
+std::optional<std::string> FaultMonitor::silent_rank() {
+  if (rank_ > 1) return std::nullopt;
+  for (int64_t other = rank_ == 0 ? 1 : 0; other < (rank_ == 0 ? world_size_ : 1); ++other) {
+    const auto beat = read_heartbeat(*store_, other);
+    if (!beat || store_->check({farewell_key(other)})) continue;
+    Silence& seen = silences_[other];
+    seen.looks = seen.count == beat->count ? seen.looks + 1 : 0;
+    seen.count = beat->count;
+    if (seen.looks >= kLooks) return report_failure(*store_, silent_failure(other, beat->activity));
+  }
+  return std::nullopt;
 }
 
 std::string FaultMonitor::explain(const std::exception& error) {
@@ -129,14 +155,13 @@ std::string FaultMonitor::find_cause(int64_t peer, const std::string& own) {
   };
   // Who is waited for, and does not wait itself?
   int64_t culprit = peer;
-  for (int64_t hop = 0; hop < world_size_ && !silent(culprit) && after[culprit] && after[culprit]->waiting_for >= 0;
+  for (int64_t hop = 0; hop < world_size_ && !silent(culprit) && after[culprit] && after[culprit]->waiting_for >= 0 &&
+                        after[culprit]->waiting_for < world_size_;
        ++hop)
     culprit = after[culprit]->waiting_for;
   for (int64_t r = 0; r < world_size_ && !silent(culprit); ++r)
     if (silent(r)) culprit = r;
-  if (silent(culprit))
-    return report_failure(*store_, fmt::format("{} (killed, stopped or cut off); the last that is known of it: {}",
-                                               lost_rank(culprit), after[culprit]->activity));
+  if (silent(culprit)) return report_failure(*store_, silent_failure(culprit, after[culprit]->activity));
   if (culprit != rank_ && after[culprit])
     return report_failure(*store_, fmt::format("rank {} lives but kept others waiting too long (--timeout), {}; first "
                                                "noticed by {}",

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <thread>
@@ -35,9 +37,11 @@ std::string lost_rank(int64_t rank);
 class FaultMonitor {
  public:
   /// `store`: a connection of its own. `end`: called from the monitor's thread with another rank's failure, or when the
-  /// store is lost; it must end the process (end_process()), or, in tests, note it.
+  /// store is lost; it must end the process (end_process()), or, in tests, note it. A rank that says nothing for
+  /// `silence`, and has not said farewell, is such a failure, too, whether others wait for it or not.
   FaultMonitor(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_t world_size, const Recorder& recorder,
-               std::function<void(const std::string& failure)> end);
+               std::function<void(const std::string& failure)> end,
+               std::chrono::milliseconds silence = std::chrono::minutes(1));
   ~FaultMonitor();
 
   /// The failure to report for an exception of this rank: its own, or the cause of which it is a symptom.
@@ -48,6 +52,10 @@ class FaultMonitor {
 
  private:
   void watch();
+  struct Silence {
+    int64_t count = -1, looks = 0;
+  };
+  std::optional<std::string> silent_rank();
   std::string store_lost() const;
   std::string find_cause(int64_t peer, const std::string& own);
   std::vector<std::optional<Heartbeat>> heartbeats();
@@ -56,6 +64,8 @@ class FaultMonitor {
   int64_t rank_, world_size_;
   const Recorder& recorder_;
   std::function<void(const std::string&)> end_;
+  int64_t beats_between_looks_;
+  std::map<int64_t, Silence> silences_;
   std::atomic<bool> stop_{false}, explaining_{false};
   std::thread thread_;
 };

@@ -96,6 +96,10 @@ class GlooCommunicator final : public Communicator {
     const NvtxRange range("gather from all ranks");
     return gather_.gather(text);
   }
+  std::vector<std::string> gather_patiently(const std::string& text) override {
+    const NvtxRange range("gather from all ranks");
+    return gather_.gather_patiently(text);
+  }
 
   // The store's messages have a limit of some MiB: these travel between the ranks, in pieces.
   std::vector<std::string> gather_on_first(const std::string& text) override {

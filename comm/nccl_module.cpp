@@ -104,6 +104,9 @@ class NcclCommunicator final : public Communicator {
   void broadcast(at::Tensor& tensor) override { control_->broadcast(tensor); }
   void barrier() override { control_->barrier(); }
   std::vector<std::string> gather(const std::string& text) override { return control_->gather(text); }
+  std::vector<std::string> gather_patiently(const std::string& text) override {
+    return control_->gather_patiently(text);
+  }
   std::vector<std::string> gather_on_first(const std::string& text) override { return control_->gather_on_first(text); }
 
  private:

@@ -37,6 +37,7 @@ class PartCommunicator final : public Communicator {
   }
   void barrier() override { gather(""); }
   std::vector<std::string> gather(const std::string& text) override { return gather_.gather(text); }
+  std::vector<std::string> gather_patiently(const std::string& text) override { return gather_.gather_patiently(text); }
 
  private:
   int64_t number(int64_t rank) const {

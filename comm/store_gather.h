@@ -19,8 +19,14 @@ class StoreGather {
 
   /// All of their texts, in the order of the ranks. PeerError that names a rank that does not come in time.
   std::vector<std::string> gather(const std::string& text);
+  /// The same of ranks that may rightly be busy for long: however long they take. Those that do not live any more,
+  /// their FaultMonitor notices.
+  std::vector<std::string> gather_patiently(const std::string& text);
 
  private:
+  template <class Wait>
+  std::vector<std::string> gather(const std::string& text, Wait wait_for);
+
   c10::intrusive_ptr<c10d::Store> store_;
   std::vector<int64_t> ranks_;
   size_t own_;

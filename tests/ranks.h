@@ -76,6 +76,7 @@ class SlowCommunicator final : public Communicator {
   void broadcast(at::Tensor& tensor) override { inner_->broadcast(tensor); }
   void barrier() override { inner_->barrier(); }
   std::vector<std::string> gather(const std::string& text) override { return inner_->gather(text); }
+  std::vector<std::string> gather_patiently(const std::string& text) override { return inner_->gather_patiently(text); }
 
  private:
   std::unique_ptr<Communicator> inner_;
@@ -107,6 +108,7 @@ class StrictCommunicator final : public Communicator {
   void broadcast(at::Tensor& tensor) override { inner_->broadcast(tensor); }
   void barrier() override { inner_->barrier(); }
   std::vector<std::string> gather(const std::string& text) override { return inner_->gather(text); }
+  std::vector<std::string> gather_patiently(const std::string& text) override { return inner_->gather_patiently(text); }
 
  private:
   void expect(const Link& link) const {

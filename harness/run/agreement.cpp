@@ -20,7 +20,7 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
   mine["snapshot"] = options.snapshots.folder;
   mine["resume"] = options.snapshots.resume;
   for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
-  const auto all = comm.gather(mine.dump());
+  const auto all = comm.gather_patiently(mine.dump());  // rank 0 may still decode the video before
   const auto first = parse_json(all[0]);
   for (size_t rank = 1; rank < all.size(); ++rank) {
     const auto other = parse_json(all[rank]);

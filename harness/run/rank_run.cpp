@@ -26,10 +26,11 @@ namespace {
 
 constexpr const char* kFp16Hint = " (fp16 holds numbers up to 65504; bf16 and fp32 hold larger ones: --dtype)";
 
-// The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone.
+// The same on every rank: they must agree on whether to go on. Emulated ranks are measured alone. Ranks with less to do
+// than others, or nothing, are here long before them.
 double latency_of_slowest(Communicator& comm, double seconds) {
   double slowest = 0;
-  for (const std::string& text : comm.gather(fmt::format("{:.17g}", seconds)))
+  for (const std::string& text : comm.gather_patiently(fmt::format("{:.17g}", seconds)))
     slowest = std::max(slowest, std::stod(text));
   return slowest;
 }

@@ -250,7 +250,7 @@ RunSession::Made RunSession::finish_output() {
   Made all{.qualities = std::vector<nlohmann::ordered_json>(videos_in_run(options_))};
   for (size_t i = 0; i < replicas_.front().videos.size(); ++i) {  // one each at a time: the store has a limit
     const auto own = i < made.qualities.size() ? made.qualities[i] : nlohmann::ordered_json(nullptr);
-    const auto texts = firsts.gather(nlohmann::ordered_json{
+    const auto texts = firsts.gather_patiently(nlohmann::ordered_json{
         {"s", made.decode_s},
         {"bytes", made.decode_peak_memory_bytes},
         {"quality", own}}.dump());

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "comm/with_peer.h"
 #include "harness/snapshots/stop_signals.h"
 
 namespace dualparal {
@@ -18,9 +19,13 @@ std::string decision_key(int64_t done) { return fmt::format("snapshot/after {}",
 
 std::vector<uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
 
+// What rank 0 says.
 std::string read_key(c10d::Store& store, const std::string& key, std::chrono::seconds timeout) {
-  store.wait({key}, timeout);
-  const auto value = store.get(key);
+  std::vector<uint8_t> value;
+  with_peer(0, "waiting for", [&] {
+    store.wait({key}, timeout);
+    value = store.get(key);
+  });
   return {value.begin(), value.end()};
 }
 
@@ -138,7 +143,7 @@ void RunSnapshots::save(int64_t done, int64_t keepers, RunState state) {
 void RunSnapshots::ended() {
   if (!store_) return;
   if (rank_ == 0) return store_->set(kEndKey, bytes("-1"));
-  while (options_.endless && !store_->check({kEndKey})) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  while (!store_->check({kEndKey})) std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const int64_t stopped = std::stoll(read_key(*store_, kEndKey, options_.timeout));
   if (stopped >= 0) throw RunStopped(stopped);
 }

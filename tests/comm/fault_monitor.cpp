@@ -14,12 +14,16 @@ using namespace std::chrono_literals;
 
 // A rank as the others see it: its heartbeats, until it is reset.
 struct Rank {
-  Rank(const c10::intrusive_ptr<c10d::Store>& store, int64_t rank, int64_t world_size)
+  Rank(const c10::intrusive_ptr<c10d::Store>& store, int64_t rank, int64_t world_size,
+       std::chrono::milliseconds silence = std::chrono::minutes(1))
       : recorder(at::kCPU),
-        monitor(std::make_unique<FaultMonitor>(store, rank, world_size, recorder, [this](const std::string& failure) {
-          const std::lock_guard lock(mutex);
-          ended_with = failure;
-        })) {
+        monitor(std::make_unique<FaultMonitor>(
+            store, rank, world_size, recorder,
+            [this](const std::string& failure) {
+              const std::lock_guard lock(mutex);
+              ended_with = failure;
+            },
+            silence)) {
     recorder.set_phase("computing block " + std::to_string(rank));
     while (!read_heartbeat(*store, rank)) std::this_thread::sleep_for(10ms);
     while (read_heartbeat(*store, rank)->activity != recorder.activity()) std::this_thread::sleep_for(10ms);
@@ -73,6 +77,25 @@ BOOST_AUTO_TEST_CASE(a_silent_rank_is_the_cause_even_if_others_were_waited_for) 
   const std::string cause = zero.monitor->explain(kNoticed);
   check_words(cause, {lost_rank(1), "computing block 1"});
   BOOST_TEST(two.end() == cause);
+}
+
+// Nobody waits for them: rank 1 has said farewell, rank 2 has not.
+BOOST_AUTO_TEST_CASE(a_rank_that_is_silent_for_long_ends_the_run) {
+  const auto other = c10::make_intrusive<c10d::PrefixStore>("of impatient ranks", store);
+  Rank first(other, 0, 3, 1s), second(other, 1, 3, 1s), third(other, 2, 3, 1s);
+  second.monitor->say_farewell(false);
+  second.monitor.reset();
+  std::this_thread::sleep_for(4s);
+  BOOST_TEST(first.ended_with == "");
+  third.monitor.reset();
+  check_words(first.end(), {lost_rank(2), "computing block 2"});
+}
+
+BOOST_AUTO_TEST_CASE(the_first_rank_is_looked_at_by_the_second) {
+  const auto other = c10::make_intrusive<c10d::PrefixStore>("of impatient ranks", store);
+  Rank first(other, 0, 2, 1s), second(other, 1, 2, 1s);
+  first.monitor.reset();
+  check_words(second.end(), {lost_rank(0), "computing block 0"});
 }
 
 BOOST_AUTO_TEST_CASE(if_all_live_it_is_the_one_that_does_not_wait) {

@@ -18,12 +18,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Other values share the work otherwise, or change what becomes of the latents.
-const std::vector<std::string> kFree{"nproc",   "mode",           "world_size",  "device",      "backend",
-                                     "threads", "vae_dtype",      "fps",         "no_decode",   "overlap_decoding",
-                                     "repeats", "until_interval", "max_repeats", "warmup_steps"};
-const std::vector<std::string> kFreeOfStrategies{"partition", "sequence-degree", "guidance-parallel", "ulysses-degree",
-                                                 "ring-degree"};
+// Other values share the work otherwise, or change what becomes of the latents. (The VAE's weights and dtype do so,
+// unless it encodes an image.)
+const std::vector<std::string> kFree{"nproc",   "mode",           "world_size",  "device",       "backend",
+                                     "threads", "vae_dtype",      "fps",         "no_decode",    "overlap_decoding",
+                                     "repeats", "until_interval", "max_repeats", "warmup_steps", "receive_ahead"};
+const std::vector<std::string> kFreeOfStrategies{"partition",      "sequence-degree", "guidance-parallel",
+                                                 "ulysses-degree", "ring-degree",     "cache-memory"};
 
 // Size and samples of a file, all over it: tens of gigabytes are not read twice.
 std::string contents(const fs::path& file) {
@@ -49,14 +50,15 @@ Json file_identity(const std::string& file) {
   return {{"file", file}, {"contents", contents(file)}};
 }
 
-Json model_identity(const std::string& folder) {
+Json model_identity(const std::string& folder, bool with_vae) {
   std::vector<std::string> parts;
   std::error_code error;
   for (const auto& entry :
        fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink, error)) {
     const std::string kind = entry.path().extension();
     const fs::path name = entry.path().lexically_relative(folder);
-    if (*name.begin() == "vae" || (kind != ".json" && kind != ".safetensors" && kind != ".model")) continue;
+    if ((*name.begin() == "vae" && !with_vae) || (kind != ".json" && kind != ".safetensors" && kind != ".model"))
+      continue;
     parts.push_back(name.string() + " " + contents(entry.path()));
   }
   std::ranges::sort(parts);
@@ -80,7 +82,9 @@ Json run_identity(const GenerateOptions& options) {
   Json identity = to_json(options);
   for (const auto& name : kFree) identity.erase(name);
   identity["device"] = named_device(options.model.device).is_cuda() ? "cuda" : "cpu";
-  identity["model"] = model_identity(options.model.dir);
+  const bool encodes = !options.video.image.empty() || !options.video.last_image.empty();
+  if (encodes) identity["vae_dtype"] = to_json(options)["vae_dtype"];
+  identity["model"] = model_identity(options.model.dir, encodes);
   for (Json& lora : identity["lora"]) lora["file"] = contents(lora["file"].get<std::string>());
   for (const char* file : {"prompt_embeds", "image", "last_image", "image_embeds", "initial_noise"})
     identity[file] = file_identity(identity[file].get<std::string>());

@@ -14,6 +14,12 @@ Snapshots& no_snapshots() {
   return none;
 }
 
+namespace {
+
+constexpr int64_t kRemembered = 10'000;  // iterations
+
+}  // namespace
+
 void SnapshotAgenda::ask_until(int64_t done) {
   if (!snapshots_.active()) return;
   while (asked_ < std::min(done, total_ - 1)) {
@@ -21,7 +27,8 @@ void SnapshotAgenda::ask_until(int64_t done) {
     if (decision != SnapshotDecision::kNone) kept_[asked_] = decision;
     if (decision == SnapshotDecision::kKeepAndStop) stop_ = std::min(stop_, asked_);
   }
-  kept_.erase(kept_.begin(), kept_.lower_bound(done - 8));  // of a long run
+  // Of a long run. What comes of an iteration comes so many later as a pipeline has stages, twice.
+  kept_.erase(kept_.begin(), kept_.lower_bound(done - kRemembered));
 }
 
 SnapshotDecision SnapshotAgenda::after(int64_t done) const {

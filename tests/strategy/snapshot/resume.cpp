@@ -117,6 +117,25 @@ BOOST_AUTO_TEST_CASE(a_queue_stops_in_its_middle_and_near_its_end) {
   }
 }
 
+// What comes of an iteration comes ten later: two for each stage.
+BOOST_AUTO_TEST_CASE(a_queue_of_one_step_in_a_long_pipeline) {
+  Case one{"dualparal", with({{"previous-context", "matched"}})};
+  Request request = request_of(one);
+  request.num_inference_steps = 1;
+  const at::Tensor whole = denoise_on_ranks(entry_of(one.strategy), one.options, request, 5, kConfig);
+  KeptRun kept;
+  BOOST_TEST(!kept.run(entry_of(one.strategy), one.options, request, 5, kConfig));
+  BOOST_TEST(kept.saved.size() >= 3u);
+  for (const auto& [done, saved] : kept.saved) {
+    KeptRun rest;
+    rest.resumed = &saved;
+    BOOST_TEST(!rest.run(entry_of(one.strategy), one.options, request, 5, kConfig));
+    const at::Tensor finished = whole.slice(2, 0, kept.frames.at(done));
+    BOOST_TEST(identical(finished.size(2) > 0 ? at::cat({finished, rest.latents}, 2) : rest.latents, whole),
+               "after " << done);
+  }
+}
+
 void refused(const std::string& name, const OptionValues& options, int64_t ranks, std::optional<int64_t> kept_ranks,
              const std::vector<std::string>& words) {
   const auto entry = entry_of(name);

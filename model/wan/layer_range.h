@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -62,8 +63,11 @@ struct LayerRange {
   int64_t carried_out(int64_t tokens) const { return to.part == kSelfAttention ? done(to, 0, tokens) : 0; }
 
  private:
+  // A part that is shared is shared by every window, as far as it has tokens: what some windows' keys and values are
+  // kept for, others must not leave out.
   static int64_t done(const LayerCut& cut, int64_t part, int64_t tokens) {
-    return part < cut.part ? tokens : part == cut.part ? tokens * cut.permille / 1000 : 0;
+    if (part != cut.part || cut.permille == 0) return part < cut.part ? tokens : 0;
+    return std::max(tokens * cut.permille / 1000, std::min<int64_t>(1, tokens - 1));
   }
 };
 

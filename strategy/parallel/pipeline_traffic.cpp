@@ -55,9 +55,11 @@ class Messages {
 
  private:
   // All ranks of a group take part in a layer's self-attention, or none: with so few tokens that a shared one has
-  // queries on some of them only, those would wait for the others for ever.
-  void check_shared(const std::vector<Range>& split) const {
-    for (const TransformerParts& parts : stages_)
+  // queries on some of them only, those would wait for the others for ever. So do all windows, or none: with no queries
+  // in one, its keys and values would not be there for the others.
+  void check_shared(const std::vector<Range>& split) {
+    for (size_t stage = 0; stage < stages_.size(); ++stage) {
+      const TransformerParts& parts = stages_[stage];
       for (const int64_t layer : {parts.layers.begin, parts.layers.end - 1}) {
         const auto attends = [&](const Range& tokens) {
           return parts.layers.share(layer, tokens.size())[kSelfAttention].size() > 0;
@@ -67,7 +69,14 @@ class Messages {
                     "--partition: of layer {}'s self-attention a stage's share of {} tokens is none on some of its {} "
                     "ranks (--sequence-degree); share more of it, or nothing",
                     layer, split.back().end, grid_.sequence);
+        const bool first = attends_.try_emplace({stage, layer}, count > 0).first->second;
+        check_usage(
+            first == (count > 0),
+            "--partition: of layer {}'s self-attention a stage has a share in some windows and none in others (one has "
+            "{} tokens); share more of it, or nothing",
+            layer, split.back().end);
       }
+    }
   }
 
   using Bytes = std::array<double, 2>;  // by channel
@@ -107,7 +116,8 @@ class Messages {
   const std::vector<TransformerParts>& stages_;
   std::vector<Range> heads_;
   std::vector<Bytes> bytes_;
-  double count_ = 1;  // of the jobs being added
+  std::map<std::pair<size_t, int64_t>, bool> attends_;  // by stage and layer, in the first window
+  double count_ = 1;                                    // of the jobs being added
 };
 
 }  // namespace

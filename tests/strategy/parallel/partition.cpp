@@ -2,6 +2,7 @@
 #include "strategy/parallel/partition.h"
 
 #include "base/measure/work_meter.h"
+#include "harness/options/strategies.h"
 #include "strategy/parallel/part_costs.h"
 #include "tests/ranks.h"
 
@@ -67,6 +68,34 @@ const TypicalWindow kWindow{12 * 1560, 16 * 1560};
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(partition_of_layers)
+
+BOOST_AUTO_TEST_CASE(a_shared_part_is_shared_by_small_windows) {
+  const LayerPosition within{2, {kSelfAttention, 8}};
+  const auto before = LayerRange::between({0}, within), behind = LayerRange::between(within, {5});
+  const auto split = [&](int64_t tokens) {
+    BOOST_TEST(before.share(2, tokens)[kSelfAttention].end == behind.share(2, tokens)[kSelfAttention].begin);
+    return std::pair(before.share(2, tokens)[kSelfAttention].size(), behind.share(2, tokens)[kSelfAttention].size());
+  };
+  BOOST_TEST((split(1000) == std::pair<int64_t, int64_t>(8, 992)));
+  BOOST_TEST((split(120) == std::pair<int64_t, int64_t>(1, 119)));
+  BOOST_TEST((split(1) == std::pair<int64_t, int64_t>(0, 1)));
+}
+
+// Blocks of three latent frames and of one, of a token each.
+BOOST_AUTO_TEST_CASE(what_is_too_small_to_be_shared_is_refused) {
+  Workload work = wan_1_3b();
+  work.world_size = 2;
+  work.frame_tokens = 1;
+  work.latent_frames = 4;
+  work.steps = 3;
+  const auto& entry = find_strategy("dualparal");
+  const auto plan = [&](const std::string& partition) {
+    const OptionValues given{{"block-frames", "3"}, {"context-frames", "0"}, {"partition", partition}};
+    return entry.make(resolve_options(entry.name, entry.options, given))->plan(work);
+  };
+  expect_error<UsageError>({"--partition", "none in others"}, [&] { plan("2:self:0.5"); });
+  BOOST_CHECK_NO_THROW(plan("2:ffn:0.5"));
+}
 
 BOOST_DATA_TEST_CASE(every_layer_once_and_as_even_as_can_be,
                      data::make({1, 5, 8, 9, 30, 40}) * data::make({1, 2, 3, 4, 8}), layers, ranks) {

@@ -87,7 +87,24 @@ const HtmlEntity* find_entity(std::u16string_view name) {
 }
 
 // "&#38;" or "&#x26;" from `begin` (after "&#"): its character, and where it ends.
-bool numeric_entity(const icu::UnicodeString& text, int32_t begin, UChar32& c, int32_t& end) {
+// The characters of Windows-1252 that numbers 0x80 to 0x9F mean in HTML; 0: what they are in Unicode.
+constexpr std::array<char16_t, 32> kWindows1252 = {0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
+                                                   0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017D, 0,
+                                                   0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+                                                   0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0,      0x017E, 0x0178};
+
+// What "&#number;" stands for; nothing, if it is a control character or no character at all.
+icu::UnicodeString character_of(int64_t number) {
+  if (number == 0 || number > 0x10FFFF || U_IS_SURROGATE(number)) return icu::UnicodeString(UChar32{0xFFFD});
+  if (number >= 0x80 && number <= 0x9F && kWindows1252[number - 0x80] != 0)
+    return icu::UnicodeString(kWindows1252[number - 0x80]);
+  const bool control =
+      (number < 0x20 && number != '\t' && number != '\n' && number != '\f' && number != '\r') || number == 0x7F;
+  if (control || U_IS_UNICODE_NONCHAR(number)) return {};
+  return icu::UnicodeString(static_cast<UChar32>(number));
+}
+
+bool numeric_entity(const icu::UnicodeString& text, int32_t begin, icu::UnicodeString& out, int32_t& end) {
   const bool hex = text.charAt(begin) == 'x' || text.charAt(begin) == 'X';
   int64_t value = 0;
   const int32_t first = begin + (hex ? 1 : 0);
@@ -99,7 +116,7 @@ bool numeric_entity(const icu::UnicodeString& text, int32_t begin, UChar32& c, i
   }
   if (i == first) return false;
   end = i + (text.charAt(i) == ';' ? 1 : 0);
-  c = value == 0 || value > 0x10FFFF || U_IS_SURROGATE(value) ? 0xFFFD : static_cast<UChar32>(value);
+  out.append(character_of(value));
   return true;
 }
 
@@ -108,10 +125,8 @@ icu::UnicodeString unescape_html(const icu::UnicodeString& text) {
   icu::UnicodeString out;
   for (int32_t i = 0; i < text.length();) {
     if (text.charAt(i) == '&') {
-      UChar32 c = 0;
       int32_t end = 0;
-      if (text.charAt(i + 1) == '#' && numeric_entity(text, i + 2, c, end)) {
-        out.append(c);
+      if (text.charAt(i + 1) == '#' && numeric_entity(text, i + 2, out, end)) {
         i = end;
         continue;
       }

@@ -11,6 +11,7 @@ namespace {
 // SkyReels-V2's own name for what is Wan's transformer unless told otherwise.
 constexpr const char* kSkyReelsTransformer = "SkyReelsV2Transformer3DModel";
 constexpr int64_t kMostPatch = 16;
+constexpr size_t kMostScales = 8;      // of the VAE
 constexpr int64_t kMostLayers = 1024;  // each is a list of tensors: memory is taken for them before any is read
 
 }  // namespace
@@ -76,10 +77,11 @@ VaeConfig read_vae_config(const std::filesystem::path& file) {
   config.temporal_downsample = reader.required<std::vector<bool>>("temperal_downsample");
   config.latents_mean = reader.required<std::vector<double>>("latents_mean");
   config.latents_std = reader.required<std::vector<double>>("latents_std");
-  check(!config.dim_mult.empty() && config.temporal_downsample.size() + 1 == config.dim_mult.size(),
+  check(!config.dim_mult.empty() && config.dim_mult.size() <= kMostScales && std::ranges::min(config.dim_mult) > 0,
+        "{}: 'dim_mult' expected at most {} positive numbers", file.string(), kMostScales);
+  check(config.temporal_downsample.size() + 1 == config.dim_mult.size(),
         "{}: 'temperal_downsample' has {} entries, expected {} (one less than 'dim_mult')", file.string(),
         config.temporal_downsample.size(), config.dim_mult.size() - 1);
-  check(std::ranges::min(config.dim_mult) > 0, "{}: 'dim_mult' expected positive numbers", file.string());
   for (const auto* values : {&config.latents_mean, &config.latents_std})
     check(static_cast<int64_t>(values->size()) == config.z_dim,
           "{}: 'latents_mean' and 'latents_std' expected {} entries (z_dim), got {}", file.string(), config.z_dim,
@@ -114,6 +116,11 @@ TextEncoderConfig read_text_encoder_config(const std::filesystem::path& file) {
   config.vocab_size = reader.size("vocab_size");
   config.relative_attention_num_buckets = reader.optional<int64_t>("relative_attention_num_buckets", 32);
   config.relative_attention_max_distance = reader.optional<int64_t>("relative_attention_max_distance", 128);
+  check(config.relative_attention_num_buckets >= 4 && config.relative_attention_num_buckets <= 1 << 20 &&
+            config.relative_attention_max_distance > config.relative_attention_num_buckets / 4,
+        "{}: expected 4 'relative_attention_num_buckets' or more, and a 'relative_attention_max_distance' above a "
+        "fourth of them; got {} and {}",
+        file.string(), config.relative_attention_num_buckets, config.relative_attention_max_distance);
   config.layer_norm_epsilon = reader.optional("layer_norm_epsilon", 1e-6);
   // transformers writes every generation setting it knows, a growing list, so unknown keys are not refused here;
   // every key that changes the encoder is read above, and the tensors' names and shapes are checked on loading.

@@ -6,7 +6,9 @@
 #include <set>
 
 #include "base/errors.h"
+#include "base/finite.h"
 #include "base/json.h"
+#include "base/parse_json.h"
 
 namespace dualparal {
 namespace {
@@ -21,7 +23,7 @@ struct AdapterMetadata {
     if (found == file.metadata().end()) return;
     nlohmann::json json;
     try {
-      json = nlohmann::json::parse(found->second);
+      json = parse_json(found->second);
     } catch (const nlohmann::json::exception& error) {
       fail("--lora {}: metadata 'lora_adapter_metadata' is not valid JSON: {}", file.path().string(), error.what());
     }
@@ -131,6 +133,7 @@ class Lora {
     if (own != parts.end())
       check(file_->tensor(own->second).numel() == 1, "{}: tensor '{}' expected one number", where(), own->second);
     const double alpha = own != parts.end() ? file_->tensor(own->second).item().toDouble() : *metadata_.alpha;
+    check(std::isfinite(alpha), "{}: the alpha of tensor '{}' is {}", where(), parts.begin()->second, alpha);
     const auto all = static_cast<double>(rank);
     return alpha / (own == parts.end() && metadata_.by_root_of_rank ? std::sqrt(all) : all);
   }
@@ -171,6 +174,8 @@ class MergedWeights final : public WeightSource {
     inner_->read_into(name, wide);
     for (const at::Tensor& change : changes) wide.add_(change);
     target.copy_(wide);
+    check_finite(target, fmt::format("--lora: '{}' with all that is added to it, kept as {}", name,
+                                     c10::toString(target.scalar_type())));
   }
 
   void skip(const std::string& name, at::IntArrayRef shape) override {

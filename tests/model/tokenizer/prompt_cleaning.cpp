@@ -21,6 +21,8 @@ const Case kCases[] = {
     {"\uFF26\uFF55\uFF4C\uFF4C", "Full"},
     {"salt &amp; pepper", "salt & pepper"},
     {"&lt;b&gt; &eacute; &#233; &#xE9;", "<b> \u00E9 \u00E9 \u00E9"},
+    {"don&#146;t &#x80;5", "don't \u20AC5"},  // of Windows-1252, as HTML has it
+    {"a&#1;b&#xFDD0;c", "abc"},
     {"e\u0301", "\u00E9"},
     {"line\r\nbreak\u2028again", "line break again"},
     {"bell\u0007 and \u001B[31mred", "bell and red"},

@@ -85,6 +85,14 @@ BOOST_AUTO_TEST_CASE(only_what_is_held_is_changed_but_all_is_checked) {
   BOOST_TEST(identical(merged->read("blocks.2.attn1.to_q.weight", {dim, dim}),
                        plain->read("blocks.2.attn1.to_q.weight", {dim, dim})));
 
+  expect_error({"blocks.1.attn1.to_q.weight", "all that is added", "finite"}, [&] {
+    with_loras(tiny_weights(), {{file, 1e39}})->read(name, {dim, dim});
+  });
+  auto with_alpha = tensors;
+  with_alpha["blocks.1.attn1.to_q.alpha"] = at::full({}, NAN);
+  write_safetensors(file, with_alpha);
+  expect_error({"lora.safetensors", "alpha", "blocks.1.attn1.to_q"}, [&] { load({0, 2}); });
+
   tensors.erase("blocks.4.attn1.to_q.lora_A.weight");
   write_safetensors(file, tensors);
   expect_error({"blocks.4.attn1.to_q", "counterpart"}, [&] { load({0, 2}); });

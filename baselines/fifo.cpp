@@ -67,6 +67,7 @@ StrategyEntry fifo_strategy() {
       Options(), [](const Options& options) { return std::make_unique<Fifo>(options); });
   entry.streams_blocks = true;
   entry.prompts = PromptScope::kWindow;
+  entry.repeats = Repeats::kIterations;
   return entry;
 }
 

@@ -89,6 +89,7 @@ StrategyEntry naive_pipeline_strategy() {
       strategy_entry("naive_pipeline", "layers split over the ranks, all frames at once: stages wait for each other",
                      Options(), [](const Options& options) { return std::make_unique<NaivePipeline>(options); });
   entry.exact = entry.whole_sequence = true;
+  entry.repeats = Repeats::kSteps;
   return entry;
 }
 

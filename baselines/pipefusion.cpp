@@ -171,10 +171,13 @@ class PipeFusion final : public Strategy {
 }  // namespace
 
 StrategyEntry pipefusion_strategy() {
-  return strategy_entry("pipefusion",
-                        "layers split over the ranks, patches of the video flow through them, seeing each other a step "
-                        "old (arXiv 2405.14430)",
-                        Options(), [](const Options& options) { return std::make_unique<PipeFusion>(options); });
+  auto entry =
+      strategy_entry("pipefusion",
+                     "layers split over the ranks, patches of the video flow through them, seeing each other a step "
+                     "old (arXiv 2405.14430)",
+                     Options(), [](const Options& options) { return std::make_unique<PipeFusion>(options); });
+  entry.repeats = Repeats::kSteps;
+  return entry;
 }
 
 }  // namespace dualparal

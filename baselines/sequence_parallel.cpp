@@ -169,6 +169,7 @@ StrategyEntry entry(Method method, const char* name, const char* description) {
   auto row = strategy_entry(name, description, Options{.method = method},
                             [](const Options& options) { return std::make_unique<SequenceParallel>(options); });
   row.exact = row.whole_sequence = true;
+  row.repeats = Repeats::kSteps;
   return row;
 }
 

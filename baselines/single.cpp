@@ -43,6 +43,7 @@ StrategyEntry single_strategy() {
   auto entry = strategy_entry("single", "one rank holds all layers and denoises all frames at once", Options(),
                               [](const Options& options) { return std::make_unique<Single>(options); });
   entry.exact = entry.whole_sequence = true;
+  entry.repeats = Repeats::kSteps;
   return entry;
 }
 

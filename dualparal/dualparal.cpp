@@ -53,7 +53,9 @@ class DualParal final : public Strategy {
     for (const QueueEntry entry : order) {
       const Window window = window_of(all, entry, context);
       jobs.push_back(job_of(all, entry, context));
-      const int64_t behind = context.sees_features(entry.age) ? context.context_frames : 0;
+      // What the block behind has left, once there is one in the queue.
+      const bool followed = all.has_successor(entry.block) && entry.age > 0 && context.sees_features(entry.age);
+      const int64_t behind = followed ? std::min(context.context_frames, all[entry.block + 1].frames()) : 0;
       cached.push_back(behind + window.previous_cached);
       seen = std::max(seen, window.frames() + behind + kept);
       needs.push_back(needed_position(count, work.steps, entry, waits_for_previous(all, entry)));
@@ -253,6 +255,7 @@ StrategyEntry dualparal_strategy() {
   entry.streams_blocks = true;
   entry.prompts = PromptScope::kBlock;
   entry.queues_videos = true;
+  entry.repeats = Repeats::kQueue;
   return entry;
 }
 

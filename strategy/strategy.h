@@ -63,6 +63,10 @@ class Strategy {
 /// StrategyPlan::block_starts; or what goes through the transformer at a time, wherever in the video that is then.
 enum class PromptScope { kVideo, kBlock, kWindow };
 
+/// What of a run is alike from one to the next, so that a trace needs it once (harness/shorten): steps of the whole
+/// video, iterations of a queue of frames, or those of a queue of blocks (dualparal/block_plan.h).
+enum class Repeats { kNothing, kSteps, kIterations, kQueue };
+
 /// A row of the table of strategies (harness/options/strategies.cpp).
 struct StrategyEntry {
   std::string name;
@@ -75,6 +79,7 @@ struct StrategyEntry {
   PromptScope prompts = PromptScope::kVideo;
   /// Takes several videos (Workload::videos), and begins the next while the one before is still being denoised.
   bool queues_videos = false;
+  Repeats repeats = Repeats::kNothing;
 };
 
 /// The row of a strategy whose options are `Options`: a struct of fields with their defaults, which declare(OptionSet&)

@@ -43,7 +43,7 @@ inline std::vector<RankTrace> trace_ranks(const StrategyEntry& entry, const Opti
 
 inline double flops_of(const std::vector<RankTrace>& traces) {
   double flops = 0;
-  for (const RankTrace& trace : traces) flops += trace.work().flops();
+  for (const RankTrace& trace : traces) flops += trace.summed().work.flops();
   return flops;
 }
 

@@ -75,6 +75,7 @@ StrategyEntry context_windows_strategy() {
                      "FreeNoise, arXiv 2310.15169)",
                      Options(), [](const Options& options) { return std::make_unique<ContextWindows>(options); });
   entry.prompts = PromptScope::kBlock;
+  entry.repeats = Repeats::kSteps;
   return entry;
 }
 

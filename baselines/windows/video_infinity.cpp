@@ -147,7 +147,7 @@ class VideoInfinity final : public Strategy {
 
   ScopeBias bias_at(double timestep) const {
     const auto bias = static_cast<double>(options_.phase_bias);
-    return timestep >= static_cast<double>(options_.phase_timestep) ? ScopeBias{0, bias} : ScopeBias{bias, 0};
+    return timestep > static_cast<double>(options_.phase_timestep) ? ScopeBias{0, bias} : ScopeBias{bias, 0};
   }
 
   // Rank 0: its own clip, then the others', in order.
@@ -173,6 +173,7 @@ StrategyEntry video_infinity_strategy() {
                      "(arXiv 2406.16260)",
                      Options(), [](const Options& options) { return std::make_unique<VideoInfinity>(options); });
   entry.prompts = PromptScope::kBlock;
+  entry.repeats = Repeats::kSteps;
   return entry;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness/options/strategies.h"
 
-#include <map>
 #include <utility>
 
 #include "base/errors.h"
@@ -47,18 +46,6 @@ StrategyPlan plan_videos(const RunOptions& run, const Strategy& strategy, Worklo
   const int64_t videos = std::exchange(work.videos, 1);
   const StrategyPlan each = strategy.plan(work);
   return videos > 1 ? each.repeated(videos) : each;
-}
-
-Repeats what_repeats(const std::string& strategy) {
-  static const std::map<std::string, Repeats> known = {
-      {"single", Repeats::kSteps},         {"ring", Repeats::kSteps},
-      {"ulysses", Repeats::kSteps},        {"usp", Repeats::kSteps},
-      {"video_infinity", Repeats::kSteps}, {"context_windows", Repeats::kSteps},
-      {"naive_pipeline", Repeats::kSteps}, {"pipefusion", Repeats::kSteps},
-      {"fifo", Repeats::kIterations},      {"dualparal", Repeats::kQueue},
-  };
-  const auto found = known.find(strategy);
-  return found == known.end() ? Repeats::kNothing : found->second;
 }
 
 }  // namespace dualparal

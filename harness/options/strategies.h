@@ -10,12 +10,6 @@ struct RunOptions;
 
 const std::vector<StrategyEntry>& strategies();
 
-/// What of a run is alike from one to the next, so that a trace needs it once (harness/shorten): steps of the whole
-/// video, iterations of a queue of frames, or those of a queue of blocks (dualparal/block_plan.h). Of a strategy that
-/// is not known for it, nothing.
-enum class Repeats { kNothing, kSteps, kIterations, kQueue };
-Repeats what_repeats(const std::string& strategy);
-
 /// Whether a run takes the videos of a list all at once (StrategyEntry::queues_videos, in the scenario offline).
 bool queues_videos(const RunOptions& run);
 

@@ -156,7 +156,7 @@ void set_shapes(Request& request, const GenerateOptions& options, const WanModel
 std::vector<RankTrace> traces_of(Ranks& ranks, const Request& request) {
   const GenerateOptions& options = ranks.options;
   if (!options.run.short_traces) return each_rank(ranks, request);
-  const WholeRun whole{.repeats = what_repeats(options.run.strategy),
+  const WholeRun whole{.repeats = find_strategy(options.run.strategy).repeats,
                        .options = options.run.strategy_options,
                        .size = {request.num_inference_steps, request.latent_frames},
                        .ranks = ranks.world_size,

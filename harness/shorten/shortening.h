@@ -19,7 +19,7 @@ struct RunSize {
 
 /// What must be known of the whole run.
 struct WholeRun {
-  Repeats repeats = Repeats::kNothing;  ///< what_repeats()
+  Repeats repeats = Repeats::kNothing;  ///< StrategyEntry::repeats
   OptionValues options;                 ///< the strategy's, resolved
   RunSize size;
   int64_t ranks = 1;

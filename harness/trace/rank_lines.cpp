@@ -85,7 +85,7 @@ void set_rank_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
   line.sent_bytes = sent;
   line.flops = known(flops > 0, flops);
   line.bubble_ratio = known(together, bubble_ratio(figures));
-  if (together) set_video_fields(line, traces);
+  if (together) set_video_fields(line, traces, sums);
 }
 
 }  // namespace dualparal

@@ -55,8 +55,6 @@ struct RankTrace {
   EventSums summed() const;
   /// Moves the numbers of all ranks that it exchanges messages with.
   void move_peers(int64_t ranks);
-  /// Of all its computations.
-  Work work() const { return summed().work; }
 
   /// All in one text: how ranks give it to each other.
   std::string to_text() const;

@@ -15,12 +15,10 @@ PercentilesLine percentiles(const std::vector<VideoLine>& videos, std::optional<
 }
 
 // The videos of one rank that hands them out, in their order.
-std::vector<VideoLine> videos_of(const RankTrace& rank, size_t videos) {
-  EventSums sums = rank.summed();
-  sums.move({.offset_s = -rank.begin_s});  // since the ranks began
-  const auto& outputs = sums.outputs;
-  auto& begins = sums.video_begins;
-  if (begins.empty() && videos == 1) begins = {0};
+std::vector<VideoLine> videos_of(const EventSums& rank, double began_s, size_t videos) {
+  const auto& outputs = rank.outputs;
+  auto begins = rank.video_begins;
+  if (begins.empty() && videos == 1) begins = {began_s};
   // Videos of a list are alike: each has as many pieces.
   check(videos > 0 && begins.size() == videos && !outputs.empty() && outputs.size() % videos == 0,
         "a trace with {} begins of videos and {} pieces of finished latents, for {} videos", begins.size(),
@@ -28,7 +26,7 @@ std::vector<VideoLine> videos_of(const RankTrace& rank, size_t videos) {
   const size_t pieces = outputs.size() / videos;
   std::vector<VideoLine> lines;
   for (size_t video = 0; video < videos; ++video)
-    lines.push_back({.begin_s = begins[video],
+    lines.push_back({.begin_s = begins[video] - began_s,
                      .first_block_s = outputs[video * pieces] - begins[video],
                      .latency_s = outputs[(video + 1) * pieces - 1] - begins[video]});
   return lines;
@@ -36,14 +34,15 @@ std::vector<VideoLine> videos_of(const RankTrace& rank, size_t videos) {
 
 }  // namespace
 
-void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
+void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces, const std::vector<EventSums>& sums) {
   if (!line.videos) return;
   const int64_t replicas = replicas_in(line);
   const size_t ranks = traces.size() / static_cast<size_t>(replicas);
   line.per_video.assign(static_cast<size_t>(*line.videos), {});
   for (int64_t replica = 0; replica < replicas; ++replica) {
     const auto own = videos_of_replica(*line.videos, replicas, replica);
-    const auto lines = videos_of(traces.at(static_cast<size_t>(replica) * ranks), own.size());
+    const size_t first = static_cast<size_t>(replica) * ranks;
+    const auto lines = videos_of(sums.at(first), traces.at(first).begin_s, own.size());
     for (size_t i = 0; i < own.size(); ++i) line.per_video[static_cast<size_t>(own[i])] = lines[i];
   }
   line.videos_per_s = static_cast<double>(*line.videos) / line.latency_s.value();

@@ -8,8 +8,8 @@
 namespace dualparal {
 
 /// videos_per_s, video_latency_s, video_first_block_s, per_video of a line with `videos`, from what rank 0 did, or the
-/// first rank of each replica; a line without stays as it is. traces: of all ranks. Error if they do not have so many
-/// videos.
-void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces);
+/// first rank of each replica; a line without stays as it is. traces, sums: of all ranks (RankTrace::summed()). Error
+/// if they do not have so many videos.
+void set_video_fields(ResultLine& line, const std::vector<RankTrace>& traces, const std::vector<EventSums>& sums);
 
 }  // namespace dualparal

@@ -93,7 +93,7 @@ std::vector<RankTrace> trace_of(const Case& c, const RunSize& size) {
 
 WholeRun whole_run(const Case& c) {
   const StrategyEntry& entry = find_strategy(c.strategy);
-  return {.repeats = what_repeats(c.strategy),
+  return {.repeats = entry.repeats,
           .options = resolve_options(entry.name, entry.options, c.options),
           .size = {c.steps, c.frames},
           .ranks = c.ranks,
@@ -136,8 +136,8 @@ BOOST_DATA_TEST_CASE(short_traces_are_those_of_the_whole_run, data::make(cases()
         BOOST_FAIL("event " << i << " of rank " << rank << ": " << out.events[i].text() << ", expected "
                             << expected.text());
     }
-    BOOST_TEST(made[rank].work().flops() == whole[rank].work().flops(), tt::tolerance(1e-9));
-    BOOST_TEST(made[rank].work().operations == whole[rank].work().operations);
+    BOOST_TEST(made[rank].summed().work.flops() == whole[rank].summed().work.flops(), tt::tolerance(1e-9));
+    BOOST_TEST(made[rank].summed().work.operations == whole[rank].summed().work.operations);
     // In the file, too.
     const RankTrace read = RankTrace::from_text(made[rank].to_text());
     BOOST_TEST(expanded(read).events.size() == out.events.size());

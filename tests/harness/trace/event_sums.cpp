@@ -178,8 +178,8 @@ BOOST_DATA_TEST_CASE(so_are_those_of_simulated_ranks, data::make(names()), name)
   BOOST_TEST((ranks == 1 || expected[1].communication_s > 0));
   check_same(rank_figures(out), expected);
   check_same(rank_figures(all_summed(out)), expected);
-  BOOST_TEST(summed(out[0]).work().flops() == out[0].work().flops(), tt::tolerance(kSame));
-  BOOST_TEST(out[0].work().flops() > 0);
+  BOOST_TEST(summed(out[0]).summed().work.flops() == out[0].summed().work.flops(), tt::tolerance(kSame));
+  BOOST_TEST(out[0].summed().work.flops() > 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_section_that_stands_for_many_counts_as_many) {

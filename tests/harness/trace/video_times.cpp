@@ -15,6 +15,12 @@ using Kind = Event::Kind;
 
 Event at_second(Kind kind, double second) { return {.kind = kind, .begin_s = second, .end_s = second}; }
 
+void set_fields(ResultLine& line, const std::vector<RankTrace>& traces) {
+  std::vector<EventSums> sums;
+  for (const RankTrace& trace : traces) sums.push_back(trace.summed());
+  set_video_fields(line, traces, sums);
+}
+
 BOOST_AUTO_TEST_SUITE(video_times)
 
 // The second video begins before the first is final. Two pieces each.
@@ -24,7 +30,7 @@ BOOST_AUTO_TEST_CASE(each_video_is_timed_from_its_own_begin) {
       .events = {at_second(Kind::kVideo, 100), at_second(Kind::kOutput, 104), at_second(Kind::kVideo, 105),
                  at_second(Kind::kOutput, 106), at_second(Kind::kOutput, 110), at_second(Kind::kOutput, 113)}};
   ResultLine line{.latency_s = 16, .videos = 2};
-  set_video_fields(line, {trace});
+  set_fields(line, {trace});
   BOOST_TEST(*line.videos_per_s == 2.0 / 16);
   BOOST_REQUIRE(line.per_video.size() == 2u);
   BOOST_TEST(*line.per_video[0].begin_s == 0);
@@ -46,7 +52,7 @@ BOOST_AUTO_TEST_CASE(each_replica_times_its_own_videos) {
                                    at_second(Kind::kVideo, 105), at_second(Kind::kOutput, 111)}};
   const RankTrace second{.begin_s = 101, .events = {at_second(Kind::kOutput, 108)}};
   ResultLine line{.options = {{"replicas", "2"}}, .latency_s = 11, .videos = 3};
-  set_video_fields(line, {first, {}, second, {}});
+  set_fields(line, {first, {}, second, {}});
   BOOST_TEST(*line.videos_per_s == 3.0 / 11);
   BOOST_REQUIRE(line.per_video.size() == 3u);
   const double begins[] = {0, 0, 5}, latencies[] = {4, 7, 6};
@@ -60,13 +66,13 @@ BOOST_AUTO_TEST_CASE(each_replica_times_its_own_videos) {
 
 BOOST_AUTO_TEST_CASE(a_list_of_one_has_no_begins_in_its_trace) {
   ResultLine line{.latency_s = 3, .videos = 1};
-  set_video_fields(line, {{.begin_s = 1, .events = {at_second(Kind::kOutput, 2), at_second(Kind::kOutput, 3)}}});
+  set_fields(line, {{.begin_s = 1, .events = {at_second(Kind::kOutput, 2), at_second(Kind::kOutput, 3)}}});
   BOOST_TEST(*line.per_video.at(0).latency_s == 2);
 }
 
 BOOST_AUTO_TEST_CASE(no_list_no_fields) {
   ResultLine line{.latency_s = 3};
-  set_video_fields(line, {{.events = {at_second(Kind::kOutput, 2)}}});
+  set_fields(line, {{.events = {at_second(Kind::kOutput, 2)}}});
   BOOST_TEST((!line.videos_per_s && line.per_video.empty()));
 }
 
@@ -74,7 +80,7 @@ BOOST_AUTO_TEST_CASE(a_trace_of_other_videos_is_refused) {
   ResultLine line{.latency_s = 3, .videos = 2};
   const RankTrace trace{
       .events = {at_second(Kind::kVideo, 0), at_second(Kind::kVideo, 1), at_second(Kind::kOutput, 2)}};
-  expect_error({"2 begins", "1 pieces", "2 videos"}, [&] { set_video_fields(line, {trace}); });
+  expect_error({"2 begins", "1 pieces", "2 videos"}, [&] { set_fields(line, {trace}); });
 }
 
 BOOST_AUTO_TEST_CASE(percentiles_are_measured_values) {

@@ -225,7 +225,7 @@ BOOST_DATA_TEST_CASE(only_what_is_seen_is_computed, data::make(whole_sequence_st
   const auto attention = [&](const Request& what) {
     double flops = 0;
     for (const RankTrace& trace : trace_ranks(find_strategy(name), {}, what, ranks, config))
-      flops += trace.work().attention_flops;
+      flops += trace.summed().work.attention_flops;
     return flops;
   };
   const double per_pair = 4.0 * 2 * 6 * 6 * static_cast<double>(config.dim() * config.num_layers);

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/bytes.h"
 #include "base/data_dir.h"
 #include "base/device.h"
 #include "base/errors.h"
@@ -28,7 +29,7 @@ namespace {
 
 using State = Finding::State;
 
-std::string gib(double bytes) { return fmt::format("{:.1f} GiB", bytes / (1 << 30)); }
+std::string in_gib(size_t bytes) { return fmt::format("{:.1f} GiB", gib(static_cast<int64_t>(bytes))); }
 
 Finding processors() {
   return {State::kThere, "processor",
@@ -37,10 +38,8 @@ Finding processors() {
 }
 
 Finding memory() {
-  const auto page = static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  return {State::kThere, "memory",
-          fmt::format("{}, {} free", gib(page * static_cast<double>(sysconf(_SC_PHYS_PAGES))),
-                      gib(page * static_cast<double>(sysconf(_SC_AVPHYS_PAGES))))};
+  const auto pages = [](int what) { return in_gib(static_cast<size_t>(sysconf(_SC_PAGE_SIZE) * sysconf(what))); };
+  return {State::kThere, "memory", fmt::format("{}, {} free", pages(_SC_PHYS_PAGES), pages(_SC_AVPHYS_PAGES))};
 }
 
 Finding cuda_devices() {
@@ -55,8 +54,7 @@ Finding cuda_devices() {
     for (int64_t index = 0; index < count; ++index) {
       const at::Device device = parse_device(fmt::format("cuda:{}", index));
       const auto [free, total] = c10::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index());
-      names.push_back(fmt::format("{} ({}, {} free)", device_description(device), gib(static_cast<double>(total)),
-                                  gib(static_cast<double>(free))));
+      names.push_back(fmt::format("{} ({}, {} free)", device_description(device), in_gib(total), in_gib(free)));
     }
     return {State::kThere, what, fmt::format("{}: {}", count, fmt::join(names, ", "))};
   } catch (const std::exception& error) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// dualparal: the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+// dualparal: the command line. Exit codes: 0 done, 1 failed, 2 wrong usage, 75 stopped with a snapshot.
 #include <CLI/CLI.hpp>
 
 #include "base/errors.h"

@@ -5,6 +5,8 @@
 #include <limits>
 #include <map>
 
+#include "base/bytes.h"
+
 namespace dualparal {
 namespace {
 
@@ -12,8 +14,6 @@ using Kind = Verdict::Kind;
 
 // What a simulation does not tell apart: about its error against a clock (docs/simulation.md).
 constexpr double kAlike = 1.05;
-
-double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
 std::vector<const Judged*> ranked(const std::vector<Judged>& judged) {
   std::vector<const Judged*> order;

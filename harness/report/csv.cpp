@@ -63,7 +63,8 @@ class Csv {
     rows_.back()[name] = value_text(value);
   }
 
-  static inline const std::set<std::string> kObjects = {"analytic_cost", "quality", "cluster", "config", "provenance"};
+  static inline const std::set<std::string> kObjects = {
+      "analytic_cost", "quality", "cluster", "config", "provenance", "video_latency_s", "video_first_block_s"};
   std::vector<std::string> columns_;  // in the order in which lines bring them
   std::set<std::string> known_;
   std::vector<std::map<std::string, std::string>> rows_;

@@ -44,7 +44,8 @@ ResultLine RunSession::result_line(const std::vector<RankTrace>& traces, const M
   if (!options_.output.no_decode) line.decode_s = made.decode_s;
   line.total_s = total_.seconds();
   line.text_peak_memory_bytes = text_peak_bytes_;
-  if (!options_.output.no_decode) line.decode_peak_memory_bytes = made.decode_peak_memory_bytes;
+  if (!options_.output.no_decode && !options_.output.overlap_decoding)  // else it is denoising's as well
+    line.decode_peak_memory_bytes = made.decode_peak_memory_bytes;
   line.peak_resident_bytes = peak_resident_bytes();
   set_formula_fields(line, plans_);
   if (!line.videos) line.quality = made.qualities.at(0);

@@ -176,6 +176,7 @@ void fit_shares(const std::vector<TraceSet>& sets, const Cluster& base, const st
                                .attention = share(x[1], rate->second),
                                .convolution = share(x[2], rate->second),
                                .memory = share(x[3], base.memory_bytes_per_s),
+                               .range = base.efficiency.range,
                                .operation_s = x[4],
                                .operation_overlaps = overlaps};
   std::vector<double> errors;

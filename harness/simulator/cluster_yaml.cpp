@@ -39,6 +39,7 @@ std::string cluster_yaml(const Cluster& c) {
   number("convolution", c.efficiency.convolution);
   number("memory", c.efficiency.memory);
   number("operation_s", c.efficiency.operation_s);
+  number("range", c.efficiency.range);
   out << YAML::Key << "operation_overlaps" << YAML::Value << c.efficiency.operation_overlaps;
   out << YAML::EndMap << YAML::Key << "links" << YAML::Value << YAML::BeginMap;
   link("device", c.device_link);

@@ -2,8 +2,10 @@
 #include "harness/simulator/simulate.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "base/bytes.h"
 #include "base/data_dir.h"
 #include "base/errors.h"
 #include "base/files.h"
@@ -11,6 +13,7 @@
 #include "harness/record/provenance.h"
 #include "harness/record/replica_share.h"
 #include "harness/record/results.h"
+#include "harness/simulator/engine.h"
 #include "harness/simulator/replay.h"
 #include "harness/simulator/replica_replay.h"
 #include "harness/simulator/share_sweep.h"
@@ -22,8 +25,6 @@ namespace dualparal {
 namespace {
 
 constexpr int64_t kMostEvents = 5'000'000;  // of a timeline
-
-double gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
 ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
   check_usage(options.compute == "model" || options.compute == "measured",
@@ -53,13 +54,19 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
 std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
   if (cluster.device_memory_bytes == 0) return "";
   const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
-  for (int64_t device = 0; device < cluster.devices(); ++device) {
+  struct Device {
     int64_t needed = 0;
-    std::vector<size_t> ranks;
-    for (size_t rank = device; rank < traces.size(); rank += cluster.devices()) {
-      needed += traces[rank].peak_memory_bytes;
-      ranks.push_back(rank * static_cast<size_t>(traces[rank].ranks));
-    }
+    std::vector<int64_t> ranks = {};
+  };
+  std::map<int64_t, Device> devices;
+  for (size_t trace = 0; trace < traces.size(); ++trace) {
+    const int64_t alike = traces[trace].ranks;
+    Device& device = devices[device_of(static_cast<int64_t>(trace), alike, cluster)];
+    device.needed += traces[trace].peak_memory_bytes;
+    device.ranks.push_back(static_cast<int64_t>(trace) * alike);
+  }
+  for (const auto& [place, device] : devices) {
+    const auto& [needed, ranks] = device;
     if (needed > available)
       return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
                          ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])

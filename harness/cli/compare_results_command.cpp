@@ -15,7 +15,8 @@ Command compare_results_command(CLI::App& program) {
   app->add_option("before", options->before, "results.jsonl, or a folder that holds one")->required();
   app->add_option("after", options->after, "the same, of another program or machine")->required();
   app->add_flag("--ratios", options->ratios, "of two machines: compare latencies divided by those of --base");
-  app->add_option("--base", options->base, "strategy that --ratios divides by")->capture_default_str();
+  app->add_option("--base", options->base, "strategy that --ratios divides by; where there is none, the first row")
+      ->capture_default_str();
   app->add_option("--relative", options->relative, "a latency or memory that differs by less is the same")
       ->capture_default_str();
   app->add_option("--absolute", options->absolute_s, "seconds; a latency that differs by less is the same")

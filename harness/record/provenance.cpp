@@ -11,11 +11,14 @@
 
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "base/device.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/program_module.h"
 #include "build_stamp.h"
 
 namespace dualparal {
@@ -66,7 +69,17 @@ std::string version_text() {
 }
 
 std::string program_hash() {
-  static const std::string hash = text_hash(read_file("/proc/self/exe"));
+  static const std::string hash = [] {
+    std::set<std::filesystem::path> modules;
+    const auto folder = beside_program("");
+    for (const auto& file : std::filesystem::directory_iterator(folder))
+      if (const std::string name = file.path().filename().string();
+          name.starts_with("libdualparal_") && name.ends_with(".so"))
+        modules.insert(file.path());
+    std::string text = text_hash(read_file("/proc/self/exe"));
+    for (const auto& module : modules) text += text_hash(read_file(module));
+    return modules.empty() ? text : text_hash(text);
+  }();
   return hash;
 }
 

@@ -90,10 +90,7 @@ class Comparison {
 
   std::vector<ComparedFigure> run(const std::vector<ResultLine>& before, const std::vector<ResultLine>& after) {
     const auto old_rows = rows_of(before), new_rows = rows_of(after);
-    if (options_.ratios) {
-      old_bases_ = bases(old_rows);
-      new_bases_ = bases(new_rows);
-    }
+    if (options_.ratios) find_bases(old_rows, new_rows);
     for (const auto& [name, old_row] : old_rows) {
       row_ = name;
       const auto found = new_rows.find(name);
@@ -110,13 +107,27 @@ class Comparison {
     figures_.push_back({row_, figure, std::move(before), std::move(after), verdict});
   }
 
-  // Typical latency of the base in each set.
-  std::map<std::string, double> bases(const std::map<std::string, ResultGroup>& rows) const {
-    std::map<std::string, double> found;
-    for (const auto& [name, row] : rows)
-      if (!row.ok.empty() && row.first.strategy == options_.base)
-        found.emplace(set_of(row.first), median(row.latencies()));
-    return found;
+  // What the latencies of a set are divided by.
+  struct Base {
+    std::string name;
+    double before = 0, after = 0;
+    int64_t rows = 0;  // of the set, itself among them
+  };
+
+  // Of rows with a latency on both sides: the strategy that was asked for, or where it is not there, the first.
+  void find_bases(const std::map<std::string, ResultGroup>& before, const std::map<std::string, ResultGroup>& after) {
+    for (const auto& [name, row] : before) {
+      const auto other = after.find(name);
+      if (other == after.end() || row.latencies().empty() || other->second.latencies().empty()) continue;
+      Base& base = bases_[set_of(row.first)];
+      ++base.rows;
+      const bool is_wanted = row.first.strategy == options_.base && base.name != options_.base;
+      if (base.rows > 1 && !is_wanted) continue;
+      const std::string options = is_wanted ? "" : row.options();
+      base.name = row.first.strategy + (options.empty() ? "" : " " + options);
+      base.before = median(row.latencies());
+      base.after = median(other->second.latencies());
+    }
   }
 
   void compare(const ResultGroup& before, const ResultGroup& after) {
@@ -160,11 +171,14 @@ class Comparison {
           verdict(a, b, options_.relative, options_.absolute_s));
       return;
     }
-    const std::string set = set_of(before.first);
-    if (!old_bases_.contains(set) || !new_bases_.contains(set)) return;
-    for (double& value : a) value /= old_bases_.at(set);
-    for (double& value : b) value /= new_bases_.at(set);
-    add("latency / " + options_.base, fmt::format("{:.2f}", median(a)), fmt::format("{:.2f}", median(b)),
+    const Base& base = bases_.at(set_of(before.first));
+    if (base.rows == 1) {  // nothing to divide by
+      add("latency_s", fmt::format("{:.3f}", median(a)), fmt::format("{:.3f}", median(b)), Verdict::kCannotTell);
+      return;
+    }
+    for (double& value : a) value /= base.before;
+    for (double& value : b) value /= base.after;
+    add("latency / " + base.name, fmt::format("{:.2f}", median(a)), fmt::format("{:.2f}", median(b)),
         verdict(a, b, options_.band, 0));
   }
 
@@ -204,7 +218,7 @@ class Comparison {
 
   const CompareResultsOptions& options_;
   std::string row_;
-  std::map<std::string, double> old_bases_, new_bases_;
+  std::map<std::string, Base> bases_;
   std::vector<ComparedFigure> figures_;
 };
 

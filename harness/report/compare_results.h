@@ -12,9 +12,11 @@ namespace dualparal {
 
 struct CompareResultsOptions {
   std::filesystem::path before = {}, after = {};  ///< results.jsonl files, or folders that hold one
-  bool ratios = false;          ///< of another machine: compare latencies divided by `base`'s of the same machine
-  std::string base = "single";  ///< strategy that `ratios` divides by
-  double relative = 0.1;        ///< a latency or memory that differs by less is the same
+  bool ratios = false;  ///< of another machine: compare latencies divided by `base`'s of the same machine
+  /// Strategy that `ratios` divides by. Where a set of rows (model, size, frames, steps, dtype) lacks it, the first row
+  /// takes its place; of a set of one row nothing can be told.
+  std::string base = "single";
+  double relative = 0.1;  ///< a latency or memory that differs by less is the same
   double absolute_s = 0.02;
   double band = 0.35;  ///< with ratios: a ratio that differs by less is the same
 };

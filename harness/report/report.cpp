@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "harness/record/statistics.h"
+#include "harness/report/paired_tables.h"
 #include "harness/report/quality_figures.h"
 #include "harness/report/report_groups.h"
 #include "harness/report/report_table.h"
@@ -107,9 +108,8 @@ const std::vector<Column>& video_columns() {
   return all;
 }
 
-constexpr size_t kWords = 2;         // columns that are set to the left
-constexpr double kNoisy = 0.1;       // of the median: a wider range of a latency is marked
-constexpr size_t kVariantWords = 3;  // of the table of variants
+constexpr size_t kWords = 2;    // columns that are set to the left
+constexpr double kNoisy = 0.1;  // of the median: a wider range of a latency is marked
 const std::vector<std::string> kIfVaried = {"model", "size", "machine", "samples"};
 
 std::string cell(const ResultGroup& group, const Column& column) {
@@ -217,23 +217,15 @@ std::string speedup_text(const std::vector<ResultGroup>& groups, const std::stri
   return text + "\n\n" + markdown_table(table, kWords);
 }
 
-std::string variants_title(const std::string& strategy) {
-  return fmt::format("Variants of {} against its default options", strategy);
-}
-
-std::string variants_text(const std::vector<ResultGroup>& groups, const ReportOptions& options) {
-  const Table table = variant_table(groups, options.baseline_variant, options.fewest_pairs);
-  const auto judged = std::count_if(table.begin() + 1, table.end(),
-                                    [](const auto& row) { return !row[kVariantWords - 1].starts_with("cannot tell"); });
-  return fmt::format(
-             "\n## {}\n\nDifference: variant less default, mean over pairs of the same prompt and seed ± half the "
-             "width of its 95 % confidence interval, by Student's t over the pairs. Better, worse, more, less: the "
-             "interval leaves out 0. \"No difference shown\" is no proof that there is none. \"From 1\": the distance "
-             "of a ratio from 1. Of the {} rows with a verdict, {:.1f} would show a difference by chance if there were "
-             "none at "
-             "all.\n\n",
-             variants_title(options.baseline_variant), judged, 0.05 * static_cast<double>(judged)) +
-         markdown_table(table, kVariantWords);
+// Quality, compared pair by pair.
+std::vector<PairedTable> paired_tables(const std::vector<ResultGroup>& groups, const ReportOptions& options) {
+  const Baselines& base = options.baselines;
+  std::vector<PairedTable> tables;
+  if (!base.strategy.empty()) tables.push_back(strategy_pairs(groups, base.strategy, options.fewest_pairs));
+  for (const std::string& of : base.variants_of) tables.push_back(variant_pairs(groups, of, options.fewest_pairs));
+  if (base.frames) tables.push_back(length_pairs(groups, *base.frames, options.fewest_pairs));
+  std::erase_if(tables, [](const PairedTable& table) { return table.rows.size() == 1; });
+  return tables;
 }
 
 std::string render_markdown(const std::vector<ResultLine>& records, const ReportOptions& options,
@@ -242,8 +234,8 @@ std::string render_markdown(const std::vector<ResultLine>& records, const Report
   std::string text =
       "# " + options.title + "\n\n" + explanation(groups) + markdown_table(table_of(groups, kRunColumns), kWords);
   if (has_videos(groups)) text += "\n## Quality\n\n" + markdown_table(table_of(groups, video_columns()), kWords);
-  if (!options.baseline.empty()) text += speedup_text(groups, options.baseline);
-  if (!options.baseline_variant.empty()) text += variants_text(groups, options);
+  if (!options.baselines.strategy.empty()) text += speedup_text(groups, options.baselines.strategy);
+  for (const PairedTable& table : paired_tables(groups, options)) text += markdown_section(table);
   const auto list = [&](const char* sub, const char* extension) {
     std::vector<std::string> names;
     if (fs::is_directory(folder / sub))
@@ -274,11 +266,11 @@ void write_report(const ReportOptions& options, const fs::path& folder) {
   std::string latex = latex_table(table_of(groups, kRunColumns), kWords, options.title);
   if (has_videos(groups))
     latex += "\n" + latex_table(table_of(groups, video_columns()), kWords, options.title + ": quality");
-  if (!options.baseline.empty())
-    latex += "\n" + latex_table(speedup_table(groups, options.baseline), kWords, speedup_title(options.baseline));
-  if (!options.baseline_variant.empty())
-    latex += "\n" + latex_table(variant_table(groups, options.baseline_variant, options.fewest_pairs), kVariantWords,
-                                variants_title(options.baseline_variant));
+  if (!options.baselines.strategy.empty())
+    latex += "\n" + latex_table(speedup_table(groups, options.baselines.strategy), kWords,
+                                speedup_title(options.baselines.strategy));
+  for (const PairedTable& table : paired_tables(groups, options))
+    latex += "\n" + latex_table(table.rows, kPairedWords, table.title);
   write_file(folder / "report.md", render_markdown(records, options, folder));
   write_file(folder / "report.tex", latex);
 }

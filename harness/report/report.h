@@ -5,16 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "harness/report/variants.h"
+#include "harness/report/baselines.h"
+#include "harness/report/paired_difference.h"
 
 namespace dualparal {
 
 struct ReportOptions {
   std::vector<std::filesystem::path> results;  ///< result files, or folders with a results.jsonl
   std::string title = "Results";
-  std::string baseline = {};           ///< a strategy: adds a table of latency and memory divided by its own
-  std::string baseline_variant = {};   ///< a strategy: adds a table of its variants against its default options
-  size_t fewest_pairs = kFewestPairs;  ///< below it, that table says "cannot tell"
+  Baselines baselines = {};
+  size_t fewest_pairs = kFewestPairs;  ///< below it, tables of quality say "cannot tell", or nothing
 };
 
 /// report.md and report.tex in `folder`, from result lines alone: medians and ranges over repeats, means and confidence

@@ -22,6 +22,7 @@
 #include "harness/sweep/child_process.h"
 #include "harness/sweep/experiment.h"
 #include "harness/sweep/folder_lock.h"
+#include "harness/sweep/lines_so_far.h"
 #include "harness/sweep/point_check.h"
 #include "harness/sweep/shard.h"
 
@@ -54,11 +55,14 @@ bool timeless(const Task& task) {
 class Bench {
  public:
   /// varied: flags that differ between the points of the whole experiment, of which `experiment` may be a part.
-  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder, std::set<std::string> varied)
+  /// files_of_others: videos and timelines of lines that are of no point of it.
+  Bench(const BenchOptions& options, const Experiment& experiment, fs::path folder, std::set<std::string> varied,
+        std::set<std::string> files_of_others)
       : options_(options),
         experiment_(experiment),
         folder_(std::move(folder)),
         varied_(std::move(varied)),
+        files_of_others_(std::move(files_of_others)),
         references_(folder_, options.quiet) {}
 
   /// Returns the number of points that failed.
@@ -114,9 +118,8 @@ class Bench {
     const fs::path file = scratch / "line.jsonl";
     fs::remove(file);
     const bool runs_itself = point.cluster.empty();
-    const fs::path video = point.video && runs_itself ? point_file("videos", point, varied_, ".mp4") : fs::path();
-    const fs::path timeline =
-        point.timeline && runs_itself ? point_file("timelines", point, varied_, ".json") : fs::path();
+    const fs::path video = point.video && runs_itself ? file_of("videos", point, ".mp4") : fs::path();
+    const fs::path timeline = point.timeline && runs_itself ? file_of("timelines", point, ".json") : fs::path();
     auto arguments = flag_arguments(point.flags);
     arguments.insert(arguments.begin(), "generate");
     arguments.insert(arguments.end(), {"--result", file.string()});
@@ -147,7 +150,7 @@ class Bench {
         points.push_back(&point);
         arguments.insert(arguments.end(), {"--cluster", point.cluster.string()});
       }
-    fs::path timeline = points[0]->timeline ? point_file("timelines", *points[0], varied_, ".json") : fs::path();
+    fs::path timeline = points[0]->timeline ? file_of("timelines", *points[0], ".json") : fs::path();
     if (!timeline.empty()) arguments.insert(arguments.end(), {"--timeline", (folder_ / timeline).string()});
     if (points[0]->bands) arguments.push_back("--sweep");
     std::string failure = untraced;
@@ -168,6 +171,13 @@ class Bench {
       if (!timeline.empty()) results[i].timeline = timeline_of(timeline, results[i], points.size()).string();
       append(*points[i], std::move(results[i]));
     }
+  }
+
+  // None that a line of a point which is not in the experiment any more names: that line stays, and so does its file.
+  fs::path file_of(const char* folder, const Point& point, const char* extension) const {
+    const fs::path usual = point_file(folder, point, varied_, extension);
+    if (!files_of_others_.contains(usual.string())) return usual;
+    return usual.parent_path() / fmt::format("{}_{}{}", usual.stem().string(), point.key(), extension);
   }
 
   // As `simulate` names them.
@@ -201,7 +211,7 @@ class Bench {
   const BenchOptions& options_;
   const Experiment& experiment_;
   fs::path folder_;
-  std::set<std::string> varied_;
+  std::set<std::string> varied_, files_of_others_;
   References references_;
   Stopwatch watch_;
   std::mutex mutex_;
@@ -210,36 +220,11 @@ class Bench {
 
 }  // namespace
 
-namespace {
-
-// What is done already, by the points' keys. Results of another program are none of this one's: with `restart` they are
-// set aside, else they are an Error.
-std::map<std::string, ResultStatus> results_so_far(const fs::path& file, bool restart) {
-  set_unfinished_line_aside(file);
-  std::map<std::string, ResultStatus> done;
-  if (!fs::exists(file)) return done;
-  fs::path aside = file;
-  for (int64_t number = 1; fs::exists(aside); ++number)
-    aside = file.parent_path() / fmt::format("results.before-{}.jsonl", number);
-  if (restart) {
-    fs::rename(file, aside);
-    return done;
-  }
-  for (const ResultLine& line : read_results(file)) {
-    check(line.program_hash == program_hash(),
-          "{}: has results of another program ({}, this one is {}): continue with that one, choose another folder "
-          "(--output), or set them aside (--restart; to {})",
-          file.string(), line.program_hash.value_or("not known"), program_hash(), aside.filename().string());
-    if (line.point) done[*line.point] = line.status;
-  }
-  return done;
-}
-
-}  // namespace
-
 int64_t run_bench(const BenchOptions& options) {
   Experiment experiment = read_experiment(named_yaml("experiment", "configs/experiments", options.experiment));
   const auto varied = varied_flags(experiment);
+  std::set<std::string> keys;
+  for (const Point& point : experiment.points) keys.insert(point.key());
   keep_only(experiment, options.only);
   std::string folder_name = experiment.name;
   if (!options.shard.empty()) {
@@ -260,7 +245,10 @@ int64_t run_bench(const BenchOptions& options) {
   remove_abandoned_files(folder);
   for (const auto& item : fs::directory_iterator(folder))
     if (item.path().filename().string().starts_with(kScratch)) fs::remove_all(item.path());
-  const auto done = results_so_far(lines, options.restart);
+  const auto before = lines_so_far(lines, options.restart);
+  std::map<std::string, ResultStatus> done;
+  for (const ResultLine& line : before)
+    if (line.point) done[*line.point] = line.status;
   std::vector<Point> missing;
   for (const auto& point : experiment.points) {
     const auto found = done.find(point.key());
@@ -274,7 +262,7 @@ int64_t run_bench(const BenchOptions& options) {
     return fmt::format("the points that are done are kept in {}; the same command goes on with the others",
                        lines.string());
   });
-  Bench bench(options, experiment, folder, varied);
+  Bench bench(options, experiment, folder, varied, files_of_others(before, keys));
   const int64_t failed = missing.empty() ? 0 : bench.run(missing);
   bench.clean_up();  // even with nothing to do: a kill may have come between the last line and this
   write_report({.results = {lines}, .title = experiment.title}, folder);

@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/parse_json.h"
+#include "harness/record/provenance.h"
 #include "harness/sweep/child_process.h"
 
 namespace dualparal {
@@ -74,7 +75,7 @@ std::vector<std::string> References::arguments() const {
 }
 
 std::string References::key(const Point& point) const {
-  std::string text = read_file(noise_);
+  std::string text = program_hash() + read_file(noise_);
   for (const char* name : kVideoFlags)
     if (const auto found = point.flags.find(name); found != point.flags.end())
       text += fmt::format("\n{}={}", name, found->second);

@@ -37,8 +37,9 @@ class Reader {
   Experiment read(const YAML::Node& root) const {
     check_usage(root.IsMap(), "{}: expected a map with name, strategies, sweep, ...", yaml_.file());
     static const std::set<std::string> keys = {
-        "name",      "title",     "model",           "mode",  "device", "dtype", "repeat",     "warmup", "videos",
-        "timelines", "reference", "error_vs_single", "bands", "base",   "sweep", "strategies", "skip",   "clusters"};
+        "name",   "title",      "model",     "mode",      "device",          "dtype", "repeat",
+        "warmup", "videos",     "timelines", "reference", "error_vs_single", "bands", "base",
+        "sweep",  "strategies", "skip",      "clusters",  "report"};
     for (const auto& item : root) yaml_.check_key(item.first, keys);
 
     Experiment experiment;
@@ -48,6 +49,7 @@ class Reader {
                 "{}: 'name' must be a file name", yaml_.at(root["name"]));
     experiment.title = root["title"] ? root["title"].as<std::string>() : experiment.name;
     experiment.repeat = root["repeat"] ? yaml_.number(root["repeat"], 1) : 1;
+    experiment.baselines = baselines(root["report"]);
     Flags base = yaml_.flags(root["base"]);
     for (const char* key : {"model", "mode", "device", "dtype"})
       if (root[key]) base[key] = yaml_.scalar(root[key]);
@@ -78,16 +80,37 @@ class Reader {
     return experiment;
   }
 
+  // report: {baseline: STRATEGY, baseline_variant: STRATEGY or a list, baseline_frames: N}
+  Baselines baselines(const YAML::Node& node) const {
+    Baselines found;
+    if (!node) return found;
+    check_usage(node.IsMap(), "{}: 'report' expected a map of baselines", yaml_.at(node));
+    for (const auto& item : node) yaml_.check_key(item.first, {"baseline", "baseline_variant", "baseline_frames"});
+    if (node["baseline"]) found.strategy = strategy_name(node["baseline"]);
+    const YAML::Node variants = node["baseline_variant"];
+    if (variants && variants.IsSequence())
+      for (const auto& one : variants) found.variants_of.push_back(strategy_name(one));
+    else if (variants)
+      found.variants_of = {strategy_name(variants)};
+    if (node["baseline_frames"]) found.frames = yaml_.number(node["baseline_frames"], 1);
+    return found;
+  }
+
+  std::string strategy_name(const YAML::Node& node) const {
+    const std::string name = yaml_.scalar(node);
+    try {
+      find_strategy(name);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("{}: {}", yaml_.at(node), error.what()));
+    }
+    return name;
+  }
+
   void add_strategy(Experiment& experiment, const YAML::Node& entry, Flags chosen, Sweep axes) const {
     const bool is_map = entry.IsMap();
     check_usage(is_map || entry.IsScalar(), "{}: expected a strategy's name, or a map with 'name'", yaml_.at(entry));
     check_usage(!is_map || entry["name"], "{}: the strategy's 'name' is missing", yaml_.at(entry));
-    chosen["strategy"] = is_map ? yaml_.scalar(entry["name"]) : yaml_.scalar(entry);
-    try {
-      find_strategy(chosen["strategy"]);
-    } catch (const UsageError& error) {
-      throw UsageError(fmt::format("{}: {}", yaml_.at(entry), error.what()));
-    }
+    chosen["strategy"] = strategy_name(is_map ? entry["name"] : entry);
     if (is_map) {
       for (const auto& item : entry) yaml_.check_key(item.first, {"name", "options", "sweep"});
       for (const auto& [name, value] : yaml_.flags(entry["options"])) chosen[name] = value;
@@ -175,6 +198,9 @@ class Reader {
     };
     check_usage(value("mode").empty() || value("mode") == "run", "{}: 'reference' needs mode run, {} has mode {}",
                 yaml_.at(node), point.label(), value("mode"));
+    check_usage(value("prompts").empty(),
+                "{}: 'reference' compares with what single makes, which takes one prompt; {} has prompts",
+                yaml_.at(node), point.label());
     check_usage(value("no-quality").empty() || value("no-quality") == "false",
                 "{}: 'reference' gives quality metrics, which no-quality leaves out of {}", yaml_.at(node),
                 point.label());

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "harness/report/baselines.h"
+
 namespace dualparal {
 
 /// Flags of `dualparal generate`, without "--". A switch has the value "true".
@@ -32,6 +34,7 @@ struct Experiment {
   std::string name;
   std::string title;
   int64_t repeat = 1;
+  Baselines baselines = {};  ///< of its report
   std::vector<Point> points;
 };
 

@@ -21,7 +21,7 @@ FolderLock::FolderLock(const std::filesystem::path& folder, std::chrono::seconds
   while (flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
     if (std::chrono::steady_clock::now() > deadline) {
       close(descriptor_);
-      fail("{}: another bench is at work in this folder", folder.string());
+      throw UsageError(fmt::format("{}: another bench is at work in this folder", folder.string()));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -175,7 +175,22 @@ def test_results_of_another_program_are_none_of_this_one(tmp_path):
     lines = output / "results.jsonl"
     other = json.loads(lines.read_text()) | {"program_hash": "0123"}
     lines.write_text(json.dumps(other) + "\n")
-    check_refused(run("bench", experiment, "--output", output), [1], [str(lines), "another program", "0123", "--restart"])
+    check_refused(run("bench", experiment, "--output", output), [2], [str(lines), "another program", "0123", "--restart"])
     assert run("bench", experiment, "--output", output, "--restart").returncode == 0
     assert json.loads((output / "results.before-1.jsonl").read_text()) == other
     assert json.loads(lines.read_text())["program_hash"] != "0123"
+
+
+def test_videos_of_a_changed_experiment_stay(tmp_path):
+    experiment, output = tmp_path / "e.yaml", tmp_path / "out"
+    text = "name: x\nvideos: true\nbase: {steps: 1, threads: 1, frames: 1, no-quality: true}\nstrategies: [single]"
+    experiment.write_text(text)
+    finish(experiment, output)
+    first = json.loads((output / "results.jsonl").read_text())
+    before = (output / first["video"]).read_bytes()
+    experiment.write_text(text.replace("frames: 1,", "frames: 5,"))
+    finish(experiment, output)
+    lines = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    assert [line["frames"] for line in lines] == [1, 5] and lines[0] == first
+    assert lines[1]["video"] != first["video"] and (output / lines[1]["video"]).exists()
+    assert (output / first["video"]).read_bytes() == before

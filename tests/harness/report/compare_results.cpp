@@ -120,6 +120,19 @@ BOOST_AUTO_TEST_CASE(ratios_are_compared_between_machines) {
   BOOST_TEST((ratio(40, 10) == Verdict::kRegression));
 }
 
+BOOST_AUTO_TEST_CASE(ratios_without_single_are_of_the_first_row) {
+  const CompareResultsOptions options{.ratios = true};
+  const auto found = compare_results(options, {line("ring", {2, 2, 2}), line("ulysses", {1, 1, 1})},
+                                     {line("ring", {2, 2, 2}, "b"), line("ulysses", {9, 9, 9}, "b")});
+  const auto slower = std::ranges::find(found, "latency / ring", &ComparedFigure::figure);
+  BOOST_REQUIRE((slower != found.end()));
+  BOOST_TEST(std::ranges::count(found, Verdict::kRegression, &ComparedFigure::verdict) == 1);
+  const auto alone = compare_results(options, {line("ring", {2, 2, 2})}, {line("ring", {20, 20, 20}, "b")});
+  const auto latency = std::ranges::find(alone, "latency_s", &ComparedFigure::figure);
+  BOOST_REQUIRE((latency != alone.end()));
+  BOOST_TEST((latency->verdict == Verdict::kCannotTell));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace
 }  // namespace dualparal::testing

@@ -24,6 +24,21 @@ struct Written {
 
 BOOST_FIXTURE_TEST_SUITE(sweep, Written)
 
+BOOST_AUTO_TEST_CASE(a_report_has_the_baselines_that_are_named) {
+  const std::string start = "name: x\nstrategies: [single]\n";
+  BOOST_TEST(read(start).baselines.strategy.empty());
+  const Baselines all =
+      read(start + "report: {baseline: ring, baseline_variant: dualparal, baseline_frames: 81}\n").baselines;
+  BOOST_TEST(all.strategy == "ring");
+  BOOST_TEST(all.variants_of == std::vector<std::string>{"dualparal"});
+  BOOST_TEST(read(start + "report: {baseline_variant: [fifo, ring]}\n").baselines.variants_of.size() == 2u);
+  BOOST_TEST(*all.frames == 81);
+  expect_error({"e.yaml:3", "unknown key 'base'"}, [&] { read(start + "report: {base: ring}\n"); });
+  expect_error({"e.yaml:3", "'rign' is not known", "ring"}, [&] { read(start + "report: {baseline: rign}\n"); });
+  expect_error({"e.yaml:3", "at least 1"}, [&] { read(start + "report: {baseline_frames: 0}\n"); });
+  expect_error({"e.yaml:3", "map of baselines"}, [&] { read(start + "report: dualparal\n"); });
+}
+
 BOOST_AUTO_TEST_CASE(lists_are_crossed_with_each_other_and_with_the_strategies) {
   const Experiment e = read(
       "name: x\nrepeat: 2\nbase: {steps: 3, threads: 1}\nsweep: {frames: [5, 9]}\n"

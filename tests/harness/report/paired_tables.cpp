@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "harness/report/variants.h"
+#include "harness/report/paired_tables.h"
 
 #include <cmath>
 
@@ -61,7 +61,7 @@ std::string cell(const Table& table, const std::string& figure, const std::strin
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(variants)
+BOOST_AUTO_TEST_SUITE(paired_tables)
 
 BOOST_AUTO_TEST_CASE(the_interval_is_that_of_the_differences) {
   const PairedDifference found = paired_difference({{"a", 12}, {"b", 23}, {"c", 34}, {"other", 9}},
@@ -102,14 +102,14 @@ BOOST_AUTO_TEST_CASE(ratios_are_judged_by_their_distance_from_one) {
 
 BOOST_AUTO_TEST_CASE(pairs_show_what_means_do_not) {
   const auto groups = group_results(ablation());
-  const Table table = variant_table(groups, "dualparal", 10);
+  const Table table = variant_pairs(groups, "dualparal", 10).rows;
   BOOST_TEST(table.size() == 3u);  // content, seam ratio; nobody has a PSNR
   BOOST_TEST(table[1][0] == "feature-cache=off");
   BOOST_TEST(cell(table, "content", "verdict") == "worse");
   BOOST_TEST(cell(table, "content", "pairs") == "12");
   BOOST_TEST(cell(table, "content", "difference").starts_with("-0.095 ± 0.003"));
   BOOST_TEST(cell(table, "seam ratio from 1", "verdict") == "better");
-  BOOST_TEST(cell(variant_table(groups, "dualparal", 13), "content", "verdict") == "cannot tell (12 of 13 pairs)");
+  BOOST_TEST(cell(variant_pairs(groups, "dualparal", 13).rows, "content", "verdict") == "cannot tell (12 of 13 pairs)");
 }
 
 BOOST_AUTO_TEST_CASE(only_what_differs_in_options_alone_is_compared) {
@@ -117,15 +117,54 @@ BOOST_AUTO_TEST_CASE(only_what_differs_in_options_alone_is_compared) {
   for (ResultLine& one : lines)
     if (!one.options.empty()) one.frames = 161;
   expect_error({"--baseline-variant dualparal", "same prompt and seed"},
-               [&] { variant_table(group_results(lines), "dualparal", 10); });
+               [&] { variant_pairs(group_results(lines), "dualparal", 10); });
   lines = ablation();
   for (ResultLine& one : lines)
     if (!one.options.empty()) one.config["prompt"] = "another";
-  expect_error({"same prompt and seed"}, [&] { variant_table(group_results(lines), "dualparal", 10); });
+  expect_error({"same prompt and seed"}, [&] { variant_pairs(group_results(lines), "dualparal", 10); });
   std::erase_if(lines, [](const ResultLine& one) { return one.options.empty(); });
   expect_error({"no result of it with its default options", "dualparal"},
-               [&] { variant_table(group_results(lines), "dualparal", 10); });
-  expect_error({"--min-pairs", "got 1"}, [&] { variant_table(group_results(ablation()), "dualparal", 1); });
+               [&] { variant_pairs(group_results(lines), "dualparal", 10); });
+  expect_error({"--min-pairs", "got 1"}, [&] { variant_pairs(group_results(ablation()), "dualparal", 1); });
+}
+
+// 12 samples of single on one rank, and of a variant of it, beside dualparal's on two; two of fifo.
+BOOST_AUTO_TEST_CASE(strategies_are_compared_whatever_their_ranks) {
+  auto lines = ablation();
+  for (ResultLine& one : lines) {
+    if (!one.options.empty()) {
+      one.strategy = "single";
+      one.world_size = 1;
+      one.options = {};
+    }
+  }
+  ResultLine alone = line("", 0, "a", 1, 1);
+  alone.strategy = "fifo";
+  lines.push_back(alone);
+  const PairedTable table = strategy_pairs(group_results(lines), "dualparal", 10);
+  BOOST_REQUIRE(table.rows.size() == 3u);  // nothing of fifo
+  BOOST_TEST(table.rows[1][0] == "single");
+  BOOST_TEST(cell(table.rows, "content", "verdict") == "worse");
+  BOOST_TEST(cell(table.rows, "content", "dualparal") == "0.515");
+  BOOST_TEST(markdown_section(table).find("## Quality against that of dualparal") != std::string::npos);
+  BOOST_TEST(markdown_section(table).find("Of the 2 rows with a verdict") != std::string::npos);
+  BOOST_TEST(strategy_pairs(group_results(lines), "dualparal", 13).rows.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(lengths_are_compared_within_a_strategy) {
+  auto lines = ablation();
+  for (ResultLine& one : lines) {
+    if (!one.options.empty()) one.frames = 1025;
+    one.options = {};
+  }
+  const int64_t shorter = *lines[0].frames;
+  const PairedTable table = length_pairs(group_results(lines), shorter, 10);
+  BOOST_TEST(table.title == fmt::format("Quality at other lengths than {} frames", shorter));
+  BOOST_TEST(cell(table.rows, "content", "verdict") == "worse");
+  BOOST_TEST(cell(table.rows, "content", "difference").starts_with("-0.095 ± 0.003"));
+  lines[1].options["feature-cache"] = "off";  // of another variant: no pair
+  BOOST_TEST(cell(length_pairs(group_results(lines), shorter, 10).rows, "content", "pairs") == "11");
+  expect_error({"--baseline-frames 7", "no strategy"}, [&] { length_pairs(group_results(lines), 7, 10); });
 }
 
 BOOST_AUTO_TEST_SUITE_END()

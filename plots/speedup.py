@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many times dualparal's latency and memory the other strategies need at the same point, as bars.
+"""How many times dualparal's latency and memory the other strategies need at the same point, as bars. Of several variants of
+dualparal, the one with its default options is what the others are divided by, as in reports; without one, the axis names it.
 
 Where eight ranks made 1,025 frames, a dashed line marks the paper's headline; it belongs to the paper's machines and
 its baseline, not to the figure's.
 """
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from figure import QUIET, STYLE, WIDTH, heading, legend_below, look, plain, save
-from panels import Panel, Series
+from defaults import chosen_options
+from figure import QUIET, STYLE, WIDTH, heading, legend_below, legend_columns, look, plain, save
+from panels import Panel, Series, differing_options, label_options
 
 BASE = "dualparal"
 RATIOS = {"latency_s": "latency", "peak_memory_bytes": "peak memory", "flops": "work"}  # work: of traced runs
@@ -22,7 +25,28 @@ PAPER_LABEL = "paper, 8x RTX 4090, 1,025 frames: up to"
 
 
 def base_series(panel: Panel) -> Series | None:
-    return next((s for s in panel.series if s.strategy == BASE), None)
+    """The default variant, if that ran; else the first that did."""
+    def rank(series: Series) -> tuple[bool, bool]:
+        return any(point.ok for point in series.points.values()), not chosen_options(BASE, series.options)
+
+    return max((s for s in panel.series if s.strategy == BASE), key=rank, default=None)
+
+
+def ratio_label(panel: Panel, name: str) -> str:
+    """Of the axis; says which variant of dualparal the base is, if it is not the default one."""
+    options = label_options(chosen_options(BASE, base_series(panel).options))
+    return "\n".join([f"{RATIOS[name]},", f"times {BASE}'s", *textwrap.wrap(f"({options})" if options else "", 28)])
+
+
+def labels(panel: Panel) -> list[str]:
+    """Strategies with those options in which their series differ that are no defaults, and with their ranks if they are few."""
+    texts = []
+    for series in panel.series:
+        differing = differing_options(series.options, [s.options for s in panel.series if s.strategy == series.strategy])
+        options = label_options(chosen_options(series.strategy, differing))
+        ranks = f", N={series.world_size}" if series.world_size != panel.ranks else ""
+        texts.append(series.strategy + (f" ({options})" if options else "") + ranks)
+    return texts
 
 
 def ratios(panel: Panel, name: str) -> dict[int, dict[int, float | None]]:
@@ -78,7 +102,7 @@ def draw_bars(axes, panel: Panel, rows: dict[int, dict[int, float | None]], name
     axes.set_xticks(range(len(rows)), [f"{frames:,}" for frames in rows])
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="x", visible=False)
-    axes.set_ylabel(f"{RATIOS[name]},\ntimes {BASE}'s")
+    axes.set_ylabel(ratio_label(panel, name))
 
 
 def draw(panel: Panel, names: list[str]):
@@ -86,16 +110,16 @@ def draw(panel: Panel, names: list[str]):
     plt.rcParams.update(STYLE)
     rows = {name: ratios(panel, name) for name in names}
     shown = [i for i in range(len(panel.series)) if any(i in row for name in names for row in rows[name].values())]
-    height = 1.15 * len(names) + 0.16 * -(-(len(shown) + 2) // 2) + 0.75
+    texts = [text for i, text in enumerate(labels(panel)) if i in shown]
+    columns = legend_columns(texts)
+    height = 1.15 * len(names) + 0.16 * -(-(len(shown) + 2) // columns) + 0.75
     figure, grid = plt.subplots(len(names), 1, squeeze=False, figsize=(WIDTH, height), layout="constrained")
     for axes, name in zip(grid[:, 0], names):
         draw_bars(axes, panel, rows[name], name, shown)
     grid[-1, 0].set_xlabel("frames")
     heading(figure, grid[0, 0], panel.title(), panel.subtitle())
-    labels = panel.labels()
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor="white" if look(panel, i).get("markerfacecolor") == "white" else
                              look(panel, i)["color"], edgecolor=look(panel, i)["color"]) for i in shown]
-    texts = [labels[i] for i in shown]
     missing = sorted({panel.series[i].points[frames].reason for name in names for frames, row in rows[name].items()
                       for i, ratio in row.items() if ratio is None})
     if missing:
@@ -104,7 +128,7 @@ def draw(panel: Panel, names: list[str]):
     if panel.ranks == PAPER_RANKS and any(PAPER_FRAMES in rows[name] for name in names if name in PAPER):
         handles.append(plt.Line2D([], [], color="black", linestyle=(0, (3, 1.5)), linewidth=1))
         texts.append(PAPER_LABEL)
-    legend_below(figure, handles, texts, 2, handlelength=1.4)
+    legend_below(figure, handles, texts, columns, handlelength=1.4)
     return figure
 
 

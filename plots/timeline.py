@@ -37,18 +37,17 @@ def trace_file(line: dict) -> Path:
 
 def read(path: Path) -> tuple[dict[int, list[tuple[float, float, int]]], dict[int, list[tuple[float, float]]]]:
     """By rank, in seconds: (begin, duration, block) of every computation, (begin, duration) of every wait."""
-    try:
-        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path}: not a timeline: {error}") from None
     ranks: dict[int, list[tuple[float, float, int]]] = {}
     waits: dict[int, list[tuple[float, float]]] = {}
-    for event in events:
-        if event.get("cat") == "compute":
-            ranks.setdefault(event["pid"], []).append(
-                (event["ts"] / 1e6, event["dur"] / 1e6, event.get("args", {}).get("block", 0)))
-        elif event.get("cat") == "receive":
-            waits.setdefault(event["pid"], []).append((event["ts"] / 1e6, event["dur"] / 1e6))
+    try:
+        for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"]:
+            if event.get("cat") == "compute":
+                ranks.setdefault(event["pid"], []).append(
+                    (event["ts"] / 1e6, event["dur"] / 1e6, event.get("args", {}).get("block", 0)))
+            elif event.get("cat") == "receive":
+                waits.setdefault(event["pid"], []).append((event["ts"] / 1e6, event["dur"] / 1e6))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsError(f"{path}: not a timeline: {error}") from None
     return ranks, waits
 
 
@@ -93,11 +92,15 @@ def draw(title: str, subtitle: str, ranks: dict[int, list[tuple[float, float, in
 
 
 def figures(lines: list[dict]):
-    """(name, figure) of every timeline that lines name."""
+    """(name, figure) of every timeline that lines name; one that cannot be read is left out with a warning."""
     for line in lines:
         if line.get("timeline") and line["status"] == "ok":
-            path = trace_file(line)
-            ranks, waits = read(path)
+            try:
+                path = trace_file(line)
+                ranks, waits = read(path)
+            except ResultsError as error:
+                print(f"warning: left out: {error}", file=sys.stderr)
+                continue
             if ranks:
                 name = slug(f"timeline_{path.stem}", cluster_of(line),
                             None if line["kind"] == "measured" else line["kind"])
@@ -122,8 +125,8 @@ def figures_of(path: Path) -> list:
     if not is_timeline(path):
         found = list(figures(read_results([path])))
         if not found:
-            raise ResultsError(f"{path}: neither a timeline nor result lines that name one (run with --timeline FILE, "
-                               "or with `timelines: true` in an experiment)")
+            raise ResultsError(f"{path}: neither a timeline nor result lines that name one that is there (run with "
+                               "--timeline FILE, or with `timelines: true` in an experiment)")
         return found
     ranks, waits = read(path)
     if not ranks:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a change of structure must not change: latents and traces of every strategy, kept and compared.
 
-    python tools/fingerprints.py keep PROGRAM FOLDER       # runs everything, keeps hashes and traces in FOLDER
-    python tools/fingerprints.py compare PROGRAM FOLDER    # runs it again; exit code 1 and the names of what differs
+    python tools/fingerprints.py keep PROGRAM FOLDER       # runs everything, keeps hashes and traces in FOLDER; exit code 1 if
+                                                           # something failed
+    python tools/fingerprints.py compare PROGRAM FOLDER    # runs it again; exit code 1 and the names of what differs, failed, or
+                                                           # is there only before or after
 
 PROGRAM is build/dualparal. Latents: the embedded model, every strategy on 1 to 4 ranks, both samplers, fp32 and bf16,
 DualParal with cache and noise sharing on and off. Traces: every strategy on 8 ranks of Wan2.1-1.3B, without the clock's
@@ -75,7 +77,8 @@ def trace_cases():
 def run(program: Path, arguments: list[str]) -> None:
     done = subprocess.run([program, "generate", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(f"{' '.join(arguments)}: {said[-1]}")
 
 
 def latents_hash(program: Path, flags: list[str]) -> str:
@@ -101,11 +104,33 @@ def trace_hash(program: Path, flags: list[str], kept: Path) -> str:
                       "--device", "cuda", "--dtype", "bf16", "--prompt", "any", "--frames", "161", "--steps", "4",
                       "--quiet", "--traces", folder])
         everything = hashlib.sha256()
-        for file in sorted(Path(folder).glob("rank_*.jsonl")):
+        files = sorted(Path(folder).glob("rank_*.jsonl"))
+        if not files:
+            raise RuntimeError(f"{' '.join(flags)}: no traces")
+        for file in files:
             text = timeless(file)
             (kept / file.name).write_text(text, encoding="utf-8")
             everything.update(text.encode())
     return everything.hexdigest()
+
+
+def failed(value: str) -> bool:
+    return value.startswith("failed")
+
+
+def differences(kept: dict[str, str], found: dict[str, str]) -> list[str]:
+    """What is not known to be equal, in words: a case that failed says nothing, even if it failed in the same way before."""
+    told = []
+    for name in dict.fromkeys([*kept, *found]):
+        if name not in found:
+            told.append(f"{name}: kept, but no case now")
+        elif failed(found[name]):
+            told.append(f"{name}: {found[name]}")
+        elif name not in kept:
+            told.append(f"{name}: not among what was kept")
+        elif kept[name] != found[name]:
+            told.append(name + (" (it failed when it was kept)" if failed(kept[name]) else ""))
+    return told
 
 
 def main() -> int:
@@ -123,28 +148,30 @@ def main() -> int:
     cases |= {name: (lambda flags=flags, name=name: trace_hash(program, flags, traces / name))
               for name, flags in trace_cases()}
     cases = {name: case for name, case in cases.items() if options.only in name}
+    kept = {}
+    if options.what == "compare":
+        kept = {name: value for name, value in json.loads(file.read_text(encoding="utf-8")).items() if options.only in name}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         futures = {name: pool.submit(case) for name, case in cases.items()}
         found = {}
         for number, (name, future) in enumerate(futures.items(), 1):
             try:
                 found[name] = future.result()
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:
                 found[name] = f"failed: {error}"
             print(f"\r\033[K{number}/{len(futures)} {name}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     if options.what == "keep":
         options.folder.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        failed = [name for name, value in found.items() if value.startswith("failed")]
-        print(f"{len(found)} kept in {file}, {len(failed)} of them failed: {failed}")
-        return 0
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    differing = [name for name, value in found.items() if kept.get(name) != value]
-    for name in differing:
-        print(f"differs: {name}" + (f" ({found[name]})" if found[name].startswith("failed") else ""))
-    print(f"{len(found) - len(differing)} equal, {len(differing)} differ")
-    return 1 if differing else 0
+        without = [name for name, value in found.items() if failed(value)]
+        print(f"{len(found)} kept in {file}, {len(without)} of them failed: {without}")
+        return 1 if without else 0
+    told = differences(kept, found)
+    for text in told:
+        print(f"differs: {text}")
+    print(f"{len(kept.keys() | found.keys()) - len(told)} equal, {len(told)} differ")
+    return 1 if told else 0
 
 
 if __name__ == "__main__":

@@ -126,12 +126,24 @@ def result_of(line: dict[str, Any]) -> Result:
     return Result(**values, line=line)
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The folder's own results.jsonl; of a folder without one, those of the folders below, by the same rule. What lies below
+    results (set aside, or judged) is made of the same runs."""
+    found = []
+    for at, folders, files in os.walk(folder):
+        folders.sort()
+        if "results.jsonl" in files:
+            found.append(Path(at) / "results.jsonl")
+            folders.clear()
+    return found
+
+
 def find_files(paths: Paths) -> list[Path]:
-    """Files as they are; in folders, every results.jsonl below."""
+    """Files as they are; of folders, see files_in."""
     found = []
     for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
         if path.is_dir():
-            inside = sorted(path.rglob("results.jsonl"))
+            inside = files_in(path)
             if not inside:
                 raise ResultsError(f"{path}: no results.jsonl in this folder")
             found += inside
@@ -156,12 +168,14 @@ def check_line(line: object, where: str) -> dict[str, Any]:
 
 
 def read_lines(paths: Paths) -> list[dict[str, Any]]:
-    """All lines, each with the `folder` it was read from. A last line that was cut off while it was written is left out,
-    and one in between that is not JSON (a disk was full, then went on) with a warning."""
+    """All lines, each with the `folder` it was read from; a point that was run again counts with its last line alone. A last
+    line that was cut off while it was written is left out, and one in between that is not JSON (a disk was full, then went on)
+    with a warning."""
     lines = []
     for path in find_files(paths):
         text = path.read_text(encoding="utf-8")
         rows = text.split("\n")
+        places: dict[str, int] = {}  # point -> its line
         for number, row in enumerate(rows[:-1], 1):  # after the last newline: nothing, or an unfinished line
             if not row.strip() or row.startswith("#"):
                 continue
@@ -170,7 +184,10 @@ def read_lines(paths: Paths) -> list[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 print(f"warning: {path}:{number}: left out, not JSON: {error}", file=sys.stderr)
                 continue
-            lines.append({**check_line(parsed, f"{path}:{number}"), "folder": str(path.parent)})
+            line = {**check_line(parsed, f"{path}:{number}"), "folder": str(path.parent)}
+            point = line.get("point")
+            place = len(lines) if point is None else places.setdefault(str(point), len(lines))
+            lines[place:place + 1] = [line]
     return lines
 
 

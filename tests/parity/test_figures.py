@@ -41,6 +41,27 @@ def test_speedup_is_relative_to_dualparal_at_the_same_point() -> None:
     assert speedup.ratios(panel, "peak_memory_bytes")[81][ring] == pytest.approx(1e10 / (4e9 + 81e6))
 
 
+def test_speedup_is_relative_to_the_default_variant() -> None:
+    default = {"block-frames": "8", "context-frames": "4", "guidance-micro-batches": "1", "previous-context": "synchronous"}
+    variants = [{**default, "context-frames": "2"}, {**default, "guidance-micro-batches": "2"}, default]
+    lines = [simulated("dualparal", 81, latency, options=options) for latency, options in zip((5.0, 8.0, 10.0), variants)]
+    lines.append(simulated("ring", 81, 40.0))
+    panel, = group(lines)
+    assert speedup.ratios(panel, "latency_s") == {81: {0: 0.5, 1: 0.8, 3: 4.0}}
+    figure = speedup.draw(panel, ["latency_s"])
+    assert figure.axes[0].get_ylabel() == "latency,\ntimes dualparal's"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "dualparal (context-frames 2)", "dualparal (guidance-micro-batches 2)", "ring"]
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.width, "the legend is cut off"
+    # It failed: the first that did not is the base, and is named.
+    lines[2] = simulated("dualparal", 81, None, options=default, status="failed", error="out of memory")
+    panel, = group(lines)
+    assert speedup.ratios(panel, "latency_s") == {81: {1: 1.6, 2: 8.0, 3: None}}
+    assert speedup.draw(panel, ["latency_s"]).axes[0].get_ylabel() == "latency,\ntimes dualparal's\n(context-frames 2)"
+
+
 @pytest.mark.parametrize("changes, shown", [({}, True), ({"world_size": 4}, False), ({"frames": 513}, False)])
 def test_the_papers_headline_stands_at_its_own_point_only(changes: dict, shown: bool) -> None:
     lines = [row | {k: v for k, v in changes.items() if row["frames"] == 1025 or k != "frames"} for row in headline()]
@@ -177,6 +198,21 @@ def test_timelines_of_measured_and_simulated_runs(tmp_path: Path) -> None:
     assert {n for n in names if n.endswith("png")} == {"timeline_dualparal.png", "timeline_dualparal_8x-rtx4090_simulated.png"}
     with pytest.raises(ResultsError, match="nothing.json"):
         timeline.read(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"traceEvents": [{"cat": "compute"}]}', '{"traceEvents": ["x"]}'])
+def test_a_timeline_that_cannot_be_read_is_left_out_with_a_warning(content: str | None, tmp_path: Path, capsys) -> None:
+    trace(tmp_path / "timelines" / "good.json")
+    if content is not None:
+        (tmp_path / "timelines" / "gone.json").write_text(content)
+    lines = [line("ring", world_size=2, timeline="timelines/gone.json"), line(world_size=2, timeline="timelines/good.json")]
+    names = run(tmp_path, lines, width=None)
+    assert {"timeline_good.png", "latency_wan2.1-t2v-1.3b_measured.png"} <= names and "timeline_gone.png" not in names
+    assert "warning: left out:" in (said := capsys.readouterr().err) and "gone.json" in said
+    assert timeline.main([str(tmp_path / "results.jsonl"), "-o", str(tmp_path / "one.png")]) == 0
+    (tmp_path / "results.jsonl").write_text(json.dumps(lines[0]) + "\n")
+    assert timeline.main([str(tmp_path / "results.jsonl"), "-o", str(tmp_path / "two.png")]) == 1
+    assert "name one that is there" in capsys.readouterr().err
 
 
 def test_timelines_have_a_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

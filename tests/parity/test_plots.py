@@ -168,6 +168,27 @@ def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
     assert len(read_results([tmp_path])) == 1
 
 
+def test_a_point_that_was_run_again_counts_with_its_last_line(tmp_path: Path) -> None:
+    lines = [failed("dualparal", 81, point="a"), line("ring", point="b"), line(point="a"), line("fifo"), line("fifo")]
+    write(tmp_path / "one.jsonl", lines)
+    write(tmp_path / "two.jsonl", [line("single", point="a")])  # another file's points are others
+    read = read_results([tmp_path / "one.jsonl", tmp_path / "two.jsonl"])
+    assert [(row["strategy"], row["status"]) for row in read] == [
+        ("dualparal", "ok"), ("ring", "ok"), ("fifo", "ok"), ("fifo", "ok"), ("single", "ok")]
+
+
+def test_what_lies_below_results_is_not_counted_twice(tmp_path: Path) -> None:
+    for name in ("a.1-of-2", "a.2-of-2", "a.2-of-2/vbench", "b", "b/before-1"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "results.jsonl", [line(experiment=name)])
+    assert [row["experiment"] for row in read_results([tmp_path])] == ["a.1-of-2", "a.2-of-2", "b"]
+    assert [row["experiment"] for row in read_results([tmp_path / "b"])] == ["b"]
+    assert [row["experiment"] for row in read_results([tmp_path / "b" / "before-1", tmp_path / "b"])] == ["b/before-1", "b"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ResultsError, match="no results.jsonl"):
+        read_results([tmp_path / "empty"])
+
+
 def test_contact_sheet(tmp_path: Path) -> None:
     for name in ("single", "dualparal"):
         (tmp_path / name).mkdir()

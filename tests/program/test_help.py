@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
-from test_program import PROGRAM, check_refused, run
+from test_program import PROGRAM, ROOT, check_refused, run
 
 
 def test_without_a_command_it_says_what_to_do_first():
@@ -108,3 +109,17 @@ def test_doctor_says_what_is_there_and_what_is_not(tmp_path):
     check_refused(broken, [1], ["embedded model", "install the program again"])
     assert re.search(r"^- +CUDA kernels +not beside the program$", broken.stdout, re.M)
     assert "NCCL module" in broken.stdout and "./run build" in broken.stdout and "BROKEN" in broken.stdout
+
+
+def test_the_defaults_that_figures_know_are_the_programs():
+    sys.path.insert(0, str(ROOT / "plots"))
+    from defaults import DEFAULTS
+
+    listed, strategy = {}, None
+    for row in run("strategies").stdout.splitlines():
+        option = re.match(r"  --(\S+) .* \[(\S+)\]$", row)
+        if option:
+            listed[strategy][option[1]] = option[2]
+        elif not row.startswith(" "):
+            listed[strategy := row.split()[0]] = {}
+    assert listed == DEFAULTS

@@ -17,7 +17,8 @@ PROMPTS = [
     "a red circle moves to the left", "", "   \t\n  ", "tabs\tand\r\nlines\u2028of\u00a0all\u3000kinds",
     "一只猫在草地上奔跑，阳光明媚。", "قطة تركض على العشب", "family 👨‍👩‍👧‍👦 flag 🏳️‍🌈", "e\u0301 and n\u0303 o\u0308",
     "“curly” ‘quotes’ „low‚", "ﬁne ﬂuﬀy ﬃ ĳ ǆ", "ＦＵＬＬ　ｗｉｄｔｈ！ ｶﾞ", "Tom &amp; Jerry &lt;3 &eacute; &#233; &#x1F600;",
-    "don&#146;t &#x80;5 &#x9f; a&#1;b&#xFDD0;c &#0; &#xD800;", "twice &amp;amp; thrice &amp;amp;lt;", "a < b &amp;amp; c", "bell\u0007 esc\x1b[31mred\x1b[0m zero\u200bwidth \ufeffbom",
+    "don&#146;t &#x80;5 &#x9f; a&#1;b&#xFDD0;c &#0; &#xD800;", "twice &amp;amp; thrice &amp;amp;lt;", "a < b &amp;amp; c",
+    "bell\u0007 esc\x1b[31mred\x1b[0m zero\u200bwidth \ufeffbom",
     "word " * 600,
 ]
 

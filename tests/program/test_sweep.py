@@ -127,7 +127,7 @@ def test_two_sweeps_do_not_work_in_one_folder(tmp_path):
         while len(processes_of(tmp_path / "out")) < 2:  # it has started its point
             assert first.poll() is None
             time.sleep(0.02)
-        check_refused(run("bench", experiment, "--output", tmp_path / "out"), [1], ["another bench", str(tmp_path / "out")])
+        check_refused(run("bench", experiment, "--output", tmp_path / "out"), [2], ["another bench", str(tmp_path / "out")])
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()

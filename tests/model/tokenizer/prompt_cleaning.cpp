@@ -23,6 +23,7 @@ const Case kCases[] = {
     {"&lt;b&gt; &eacute; &#233; &#xE9;", "<b> \u00E9 \u00E9 \u00E9"},
     {"don&#146;t &#x80;5", "don't \u20AC5"},  // of Windows-1252, as HTML has it
     {"a&#1;b&#xFDD0;c", "abc"},
+    {"&#x9F; &#0; &#xD800;", "\u0178 \uFFFD \uFFFD"},
     {"e\u0301", "\u00E9"},
     {"line\r\nbreak\u2028again", "line break again"},
     {"bell\u0007 and \u001B[31mred", "bell and red"},

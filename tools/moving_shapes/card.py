@@ -54,7 +54,7 @@ def curves(vae_logs: list[list[dict]], log: list[dict], path: str) -> None:
 
 
 def later_curve(log: list[dict], stage: int, path: str) -> None:
-    figure, axes = plt.subplots(figsize=(4.5, 3), dpi=80)
+    figure, axes = plt.subplots(figsize=(4.5, 3), dpi=60)
     loss_curve(axes, log, title=f"transformer, stage {stage}")
     figure.tight_layout()
     figure.savefig(path)

@@ -97,7 +97,7 @@ def export(results: Path, tmp_path: Path) -> Path:
     lines = [row | {"point": f"key{i}", "repeat": 0} for i, row in enumerate(read_results([results]))][:3]
     for row in lines:
         del row["folder"]
-    write(results, [*lines, lines[0] | {"video": None, "repeat": 1}])
+    write(results, [*lines, lines[0] | {"video": None, "point": "key0 again", "repeat": 1}])
     folder = tmp_path / "vbench"
     folder.mkdir()
     names = {f"{row['point']}-0.mp4": row for row in lines}

@@ -202,7 +202,7 @@ def test_the_example_beside_diffusers():
     done = subprocess.run([sys.executable, ROOT / "examples/beside_diffusers.py"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     single, ring = [float(row.split(": ")[1].split()[0]) for row in done.stdout.strip().splitlines()]
-    assert 0 < single < 1e-4 and 0 < ring < 1e-5, done.stdout
+    assert 0 < single < 1e-4 and 0 < ring < 1e-4, done.stdout  # of the largest number
 
 
 def test_python_m_is_the_program():

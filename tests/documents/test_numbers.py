@@ -163,18 +163,13 @@ def test_bands_are_of_the_ends_of_the_shares(results, tmp_path):
     assert "no line has a sweep" in results([ring, line()], **entry)
 
 
-def test_a_row_that_two_tables_have_is_looked_for_in_its_own(documents):
-    readme = documents / "README.md"
-    right = readme.read_text()
-    rows = [row for row in right.splitlines() if row.startswith("| `ring` |")]
-    assert len(rows) == 2
-    text = right
-    for row in rows:
-        text = text.replace(row, "| `ring` | 1.5 | 2.5 | 3.5 |")
-    readme.write_text(text)
-    assert "2 wrong" in numbers("check", "--root", documents).stdout
-    assert numbers("write", "--root", documents).returncode == 0
-    assert readme.read_text() == right
+def test_a_row_that_two_tables_have_is_looked_for_in_its_own(results, tmp_path):
+    (tmp_path / "d.md").write_text("| A |\n| `ring` | 3.0 |\n\n| B |\n| `ring` | 5.0 |\n")
+    ring = dict(lines=[line("ring", 5.0)], where={"strategy": "ring"}, text="| `ring` | {:.1f} |")
+    assert results(**ring, below="| B |") == (1, [])
+    count, (wrong,) = results(**ring, below="| A |")
+    assert "3.0" in wrong and "5.0" in wrong
+    assert "no text '| C |'" in results(**ring, below="| C |")[1][0]
 
 
 def test_a_text_that_stands_twice_is_right_at_both_places(results, tmp_path):

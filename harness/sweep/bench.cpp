@@ -255,6 +255,8 @@ int64_t run_bench(const BenchOptions& options) {
     if (found == done.end() || (options.retry_failed && found->second == ResultStatus::kFailed))
       missing.push_back(point);
   }
+  // In rounds: what a machine does meanwhile, growing warm or being shared, meets all points alike.
+  std::ranges::stable_sort(missing, {}, &Point::repeat);
   if (!options.quiet)
     fmt::print(stderr, "# {}: {} points, {} to do; results in {}\n", experiment.title, experiment.points.size(),
                missing.size(), folder.string());

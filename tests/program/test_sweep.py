@@ -194,3 +194,11 @@ def test_videos_of_a_changed_experiment_stay(tmp_path):
     assert [line["frames"] for line in lines] == [1, 5] and lines[0] == first
     assert lines[1]["video"] != first["video"] and (output / lines[1]["video"]).exists()
     assert (output / first["video"]).read_bytes() == before
+
+
+def test_repeats_are_done_in_rounds(tmp_path):
+    experiment = tmp_path / "e.yaml"
+    experiment.write_text("name: x\nrepeat: 2\nbase: {steps: 1, threads: 1, no-decode: true}\nsweep: {frames: [1, 5]}\nstrategies: [single]")
+    finish(experiment, tmp_path / "out")
+    lines = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
+    assert [(line["frames"], line["repeat"]) for line in lines] == [(1, 0), (5, 0), (1, 1), (5, 1)]

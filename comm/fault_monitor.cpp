@@ -111,7 +111,8 @@ void FaultMonitor::watch() {
 // while, none was silent.
 std::optional<std::string> FaultMonitor::silent_rank() {
   if (rank_ > 1) return std::nullopt;
-  for (int64_t other = rank_ == 0 ? 1 : 0; other < (rank_ == 0 ? world_size_ : 1); ++other) {
+  const int64_t first = rank_ == 0 ? 1 : 0, end = rank_ == 0 ? world_size_ : 1;
+  for (int64_t other = first; other < end; ++other) {
     const auto beat = read_heartbeat(*store_, other);
     if (!beat || store_->check({farewell_key(other)})) continue;
     Silence& seen = silences_[other];

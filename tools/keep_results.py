@@ -6,7 +6,8 @@
 For whoever keeps results/ up to date (everybody else: `./run reproduce NAME`, which leaves results/ alone). The program must be
 built of a clean commit, after which nothing but results and documents has changed. Experiments whose lines are of that commit go
 on where they were cut off, all others begin anew; old lines go only when the new ones are there. It ends with the first command
-that fails; a result that misses its mark and failed points of an experiment are results. Measured ones want a quiet machine. Then the numbers in the documents are written (tools/document_numbers.py); texts beside them want reading.
+that fails; a result that misses its mark and failed points of an experiment are results. Measured ones want a quiet machine.
+Then the numbers in the documents are written (tools/document_numbers.py); texts beside them want reading.
 """
 from __future__ import annotations
 

@@ -71,14 +71,12 @@ std::string version_text() {
 std::string program_hash() {
   static const std::string hash = [] {
     std::set<std::filesystem::path> modules;
-    const auto folder = beside_program("");
-    for (const auto& file : std::filesystem::directory_iterator(folder))
-      if (const std::string name = file.path().filename().string();
-          name.starts_with("libdualparal_") && name.ends_with(".so"))
+    for (const auto& file : std::filesystem::directory_iterator(beside_program("")))
+      if (const std::string name = file.path().filename(); name.starts_with("libdualparal_") && name.ends_with(".so"))
         modules.insert(file.path());
-    std::string text = text_hash(read_file("/proc/self/exe"));
-    for (const auto& module : modules) text += text_hash(read_file(module));
-    return modules.empty() ? text : text_hash(text);
+    std::string hashes = text_hash(read_file("/proc/self/exe"));
+    for (const auto& module : modules) hashes += text_hash(read_file(module));
+    return text_hash(hashes);
   }();
   return hash;
 }

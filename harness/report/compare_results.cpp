@@ -33,11 +33,9 @@ constexpr std::array<std::pair<const char*, double>, 4> kPicture = {
 // What must be the same for two rows to be the same point, without the machine.
 std::string row_of(const ResultGroup& group) {
   const ResultLine& l = group.first;
-  const std::string options = group.options();
-  return fmt::format("{}{}, {} frames, {} rank{}, {} {} {}, {} steps, {}", l.strategy,
-                     options.empty() ? "" : " " + options, shown(l.frames), shown(l.world_size),
-                     l.world_size == 1 ? "" : "s", shown(l.model), group.size(), shown(l.dtype), shown(l.steps),
-                     group.kind());
+  return fmt::format("{}, {} frames, {} rank{}, {} {} {}, {} steps, {}", group.strategy_and_options(), shown(l.frames),
+                     shown(l.world_size), l.world_size == 1 ? "" : "s", shown(l.model), group.size(), shown(l.dtype),
+                     shown(l.steps), group.kind());
 }
 
 // A row's set: what it is compared with by ratios.
@@ -123,8 +121,7 @@ class Comparison {
       ++base.rows;
       const bool is_wanted = row.first.strategy == options_.base && base.name != options_.base;
       if (base.rows > 1 && !is_wanted) continue;
-      const std::string options = is_wanted ? "" : row.options();
-      base.name = row.first.strategy + (options.empty() ? "" : " " + options);
+      base.name = is_wanted ? options_.base : row.strategy_and_options();
       base.before = median(row.latencies());
       base.after = median(other->second.latencies());
     }

@@ -30,10 +30,6 @@ std::string common_key(const ResultGroup& group) {
   return key;
 }
 
-std::string strategy_and_options(const ResultGroup& group) {
-  return group.options().empty() ? group.first.strategy : group.first.strategy + " " + group.options();
-}
-
 std::string title_of(const QualityFigure& figure) {
   return figure.better == Better::kNearOne ? figure.title + " from 1" : figure.title;
 }
@@ -119,7 +115,7 @@ PairedTable strategy_pairs(const std::vector<ResultGroup>& groups, const std::st
               {.is_base = is_base,
                .is_compared = [&](const ResultGroup& group) { return !is_base(group); },
                .key = [](const ResultGroup& group) { return common_key(group) + "|" + shown(group.first.frames); },
-               .name = strategy_and_options,
+               .name = &ResultGroup::strategy_and_options,
                .name_title = "strategy",
                .base_title = base},
               fewest_pairs);
@@ -129,18 +125,18 @@ PairedTable strategy_pairs(const std::vector<ResultGroup>& groups, const std::st
 
 PairedTable length_pairs(const std::vector<ResultGroup>& groups, int64_t frames, size_t fewest_pairs) {
   const auto is_base = [&](const ResultGroup& group) { return group.first.frames == frames; };
-  const Table table =
-      rows_of(groups,
-              {.is_base = is_base,
-               .is_compared = [&](const ResultGroup& group) { return !is_base(group); },
-               .key =
-                   [](const ResultGroup& group) {
-                     return common_key(group) + "|" + strategy_and_options(group) + "|" + shown(group.first.world_size);
-                   },
-               .name = strategy_and_options,
-               .name_title = "strategy",
-               .base_title = fmt::format("at {} frames", frames)},
-              fewest_pairs);
+  const Table table = rows_of(groups,
+                              {.is_base = is_base,
+                               .is_compared = [&](const ResultGroup& group) { return !is_base(group); },
+                               .key =
+                                   [](const ResultGroup& group) {
+                                     return common_key(group) + "|" + group.strategy_and_options() + "|" +
+                                            shown(group.first.world_size);
+                                   },
+                               .name = &ResultGroup::strategy_and_options,
+                               .name_title = "strategy",
+                               .base_title = fmt::format("at {} frames", frames)},
+                              fewest_pairs);
   check(table.size() > 1,
         "--baseline-frames {}: no strategy has a quality figure for the same prompt and seed at {} frames and at "
         "another length",

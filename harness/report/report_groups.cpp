@@ -77,6 +77,11 @@ std::string ResultGroup::options() const {
   return fmt::format("{}", fmt::join(parts, " "));
 }
 
+std::string ResultGroup::strategy_and_options() const {
+  const std::string text = options();
+  return text.empty() ? first.strategy : first.strategy + " " + text;
+}
+
 std::string ResultGroup::note() const {
   return first.status == ResultStatus::kOk ? "" : status_name(first.status) + ": " + shown(first.error);
 }

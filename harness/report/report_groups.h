@@ -40,6 +40,7 @@ struct ResultGroup {
   /// The GPU's or the processor's name; empty of a simulation, and of a run on a GPU that did not come to its end.
   std::string machine() const;
   std::string options() const;  ///< those that are not at their default: "block-frames=4 feature-cache=off"
+  std::string strategy_and_options() const;  ///< "dualparal block-frames=4"; of the default variant the strategy alone
   /// Empty, or why there are no figures: "failed: out of memory".
   std::string note() const;
   /// Values in the runs that have the figure.

@@ -18,11 +18,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Other values share the work otherwise, or change what becomes of the latents. (The VAE's weights and dtype do so,
-// unless it encodes an image.)
-const std::vector<std::string> kFree{"nproc",   "mode",           "world_size",  "device",       "backend",
-                                     "threads", "vae_dtype",      "fps",         "no_decode",    "overlap_decoding",
-                                     "repeats", "until_interval", "max_repeats", "warmup_steps", "receive_ahead"};
+// Other values share the work otherwise, or change what becomes of the latents.
+const std::vector<std::string> kFree{"nproc",          "mode",        "world_size",   "device",           "backend",
+                                     "threads",        "fps",         "no_decode",    "overlap_decoding", "repeats",
+                                     "until_interval", "max_repeats", "warmup_steps", "receive_ahead"};
 const std::vector<std::string> kFreeOfStrategies{"partition",      "sequence-degree", "guidance-parallel",
                                                  "ulysses-degree", "ring-degree",     "cache-memory"};
 
@@ -82,8 +81,9 @@ Json run_identity(const GenerateOptions& options) {
   Json identity = to_json(options);
   for (const auto& name : kFree) identity.erase(name);
   identity["device"] = named_device(options.model.device).is_cuda() ? "cuda" : "cpu";
+  // The VAE changes what becomes of the latents, and nothing else unless it encodes an image.
   const bool encodes = !options.video.image.empty() || !options.video.last_image.empty();
-  if (encodes) identity["vae_dtype"] = to_json(options)["vae_dtype"];
+  if (!encodes) identity.erase("vae_dtype");
   identity["model"] = model_identity(options.model.dir, encodes);
   for (Json& lora : identity["lora"]) lora["file"] = contents(lora["file"].get<std::string>());
   for (const char* file : {"prompt_embeds", "image", "last_image", "image_embeds", "initial_noise"})

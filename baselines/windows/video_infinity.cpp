@@ -113,7 +113,7 @@ class VideoInfinity final : public Strategy {
 
  private:
   static std::vector<Range> clips_of(int64_t frames, int64_t ranks) {
-    check(frames >= ranks, "video_infinity: {} latent frames cannot be {} clips", frames, ranks);
+    check_usage(frames >= ranks, "video_infinity: {} latent frames cannot be {} clips", frames, ranks);
     return even_ranges(frames, ranks);
   }
 

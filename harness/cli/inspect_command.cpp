@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include "base/data_dir.h"
 #include "harness/cli/inspect.h"
+#include "harness/options/arrangement.h"
 
 namespace dualparal {
 
@@ -21,7 +22,8 @@ Command inspect_command(CLI::App& program) {
   InspectOptions& o = flags->options;
   app->add_option("--nproc", o.nproc, "ranks to split the layers over")->capture_default_str();
   app->add_option("--dtype", o.dtype, "fp32, bf16 or fp16")->capture_default_str();
-  app->add_option("--partition", o.partition, "layers, balanced, or where stages begin (docs/strategies.md)")
+  app->add_option("--partition", o.partition,
+                  "layers, balanced or auto, or where stages begin, by text or file (docs/strategies.md)")
       ->capture_default_str();
   const auto size = CLI::Range(int64_t{1}, int64_t{1} << 14);
   app->add_option("--height", o.height, "pixels of the video whose work is split")->capture_default_str()->check(size);
@@ -32,6 +34,7 @@ Command inspect_command(CLI::App& program) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 14));
   app->add_option("--device", o.device, "cpu or cuda: what the work is counted for")->capture_default_str();
   return {app, [flags] {
+            flags->options.partition = partition_of(flags->options.partition);
             fmt::print("{}", inspect_checkpoint(project_path(flags->checkpoint), flags->options));
             return 0;
           }};

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/data_dir.h"
+#include "harness/options/arrangement.h"
 #include "harness/options/endless_options.h"
 #include "harness/options/replicas.h"
 #include "harness/options/strategies.h"
@@ -142,6 +143,7 @@ void add_flags(const FlagGroup& in, RunOptions& o) {
             "with --prompt-list: one result line for all videos, with videos/s and percentiles; single-stream: a video "
             "begins when the one before is finished; offline: as soon as the strategy can take it (dualparal: behind "
             "the last block of the one before) [a line a video, one after the other]");
+  add_arrangement_flags(in.app, in.group, o);
   in.flag("--quiet", o.quiet, "no progress and no summary");
   for (const auto& [name, help] : all_strategy_options())
     in.app

@@ -42,6 +42,7 @@ struct RunOptions {
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
   int64_t world_size = 1;      ///< ranks of an emulated or traced run
+  std::optional<int64_t> stages, guidance_degree;  ///< as given (harness/options/arrangement.h)
   bool short_traces = false;   ///< traced: steps and blocks that are alike once (harness/shorten)
   bool stages_as_one = false;  ///< traced: of a stage's ranks the first
   std::string backend = "gloo";

@@ -8,6 +8,7 @@
 #include "base/device.h"
 #include "base/errors.h"
 #include "comm/nccl_communicator.h"
+#include "harness/options/arrangement.h"
 #include "harness/options/endless_options.h"
 #include "harness/options/output_options.h"
 #include "harness/options/prompt_list.h"
@@ -56,7 +57,7 @@ void apply_model_defaults(GenerateOptions& options) {
   if (!options.video.negative_prompt) options.video.negative_prompt = "";
 }
 
-void resolve_run(RunOptions& o, const ModelOptions& model) {
+void resolve_run(RunOptions& o, const ModelOptions& model, bool guided) {
   check_kernels(model.kernels);
   check_backend(o.backend, model.device);
   check_usage(o.mode != Mode::kRun || o.world_size == 1, "--world-size: a run has --nproc ranks, or a launcher's");
@@ -66,7 +67,9 @@ void resolve_run(RunOptions& o, const ModelOptions& model) {
   // A GPU's first steps load kernels and fill the allocator's pools. Two: blocks have their neighbours by then.
   const bool on_gpu = named_device(model.device).is_cuda() && o.mode != Mode::kTrace;
   if (!o.warmup_steps) o.warmup_steps = on_gpu ? 2 : 0;
+  resolve_arrangement(o);
   o.strategy_options = resolve_options(o.strategy, find_strategy(o.strategy).options, o.strategy_options);
+  resolve_ranks(o, guided);
   check_trace_options(o);
 }
 
@@ -118,7 +121,7 @@ WanModel resolve_generate_options(GenerateOptions& o) {
   WanModel model(o.model.dir, o.model.random_weights, std::move(loras));
   apply_model_defaults(o);
   resolve_sampling(o.sampling, model);
-  resolve_run(o.run, o.model);
+  resolve_run(o.run, o.model, *o.sampling.guidance_scale > 1);
   check_video(o.video, model);
   check_timed_prompts(o, model.geometry());
   resolve_attention(o.attention, {.strategy = o.run.strategy,

@@ -27,6 +27,7 @@ std::vector<std::string> values_of(const OptionSpec& option, int64_t ranks, bool
   if (option.name == "block-frames") return {"8", "16"};
   if (option.name == "context-frames") return {"4", "8"};
   if (option.name == "patches") return {"8", "16", "32"};
+  if (option.name == "global-frames") return {option.default_value, "0"};  // of video_infinity
   return {option.default_value};
 }
 

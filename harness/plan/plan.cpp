@@ -34,7 +34,7 @@ Cluster planned_cluster(const PlanOptions& options) {
   Cluster cluster = read_cluster(named_yaml("cluster", "configs/clusters", options.cluster));
   if (options.memory_gib) {
     check_usage(std::isfinite(*options.memory_gib) && *options.memory_gib > 0 && *options.memory_gib < 1e6,
-                "--memory: expected GiB, more than 0, got {}", *options.memory_gib);
+                "--memory-limit: expected GiB, more than 0, got {}", *options.memory_gib);
     cluster.device_memory_bytes = std::llround(*options.memory_gib * (1 << 30));
     cluster.device_reserved_bytes = 0;
   }
@@ -69,7 +69,8 @@ void run_plan(const PlanOptions& given) {
   if (!given.result.empty())
     for (const Judged& one : judged)
       if (one.verdict.kind == Verdict::Kind::kSimulated) append_result(given.result, one.verdict.line);
-  fmt::print("{}", plan_report({resolved, task.cluster, devices, model.name(), given.rows}, judged));
+  fmt::print("{}",
+             plan_report({resolved, task.cluster, devices, model.name(), given.rows, model.from_image()}, judged));
   check(std::ranges::any_of(judged, [](const Judged& one) { return one.verdict.kind == Verdict::Kind::kSimulated; }),
         "nothing of this can run on {}: see above", task.cluster.name);
 }

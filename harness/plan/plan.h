@@ -11,7 +11,7 @@ namespace dualparal {
 
 struct PlanOptions {
   GenerateOptions video;             ///< model, dtype, device, frames, steps, height and width, as given
-  std::string size;                  ///< "832x480", width first; empty: the model's
+  std::string size;                  ///< "832x480", width first; empty: video's height and width
   std::string cluster;               ///< the name of one in configs/clusters, or a YAML file
   std::optional<int64_t> devices;    ///< of the cluster's; empty: all
   std::optional<double> memory_gib;  ///< of a device that may be used; empty: what the cluster says

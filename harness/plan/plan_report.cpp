@@ -89,13 +89,22 @@ std::string why(const std::vector<const Judged*>& own, double fastest) {
   return "cannot run: " + own.front()->verdict.reason;
 }
 
+// Quoted where a shell would take it apart.
+std::string in_shell(const std::string& path) {
+  if (path.find_first_of(" \t'\"$&;()<>|*?\\`#!~") == std::string::npos) return path;
+  std::string quoted = "'";
+  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 std::string command(const PlanHeading& h, const Candidate& candidate) {
   const GenerateOptions& o = h.options;
   std::string text = fmt::format(
       "dualparal generate --model {} --device {} --dtype {} --frames {} --width {} --height {} --steps {} {}",
-      o.model.dir, o.model.device, o.model.dtype, *o.video.frames, *o.video.width, *o.video.height, *o.sampling.steps,
-      candidate.flags());
+      in_shell(o.model.dir), o.model.device, o.model.dtype, *o.video.frames, *o.video.width, *o.video.height,
+      *o.sampling.steps, candidate.flags());
   if (candidate.ranks > 1 && o.model.device.starts_with("cuda")) text += " --backend nccl";
+  text += h.from_image ? " --image FILE.png" : "";
   text += " --prompt TEXT --output FILE.mp4";
   if (candidate.ranks > h.cluster.devices_per_node)
     text +=

@@ -15,6 +15,7 @@ struct PlanHeading {
   int64_t devices = 1;
   std::string model;
   int64_t rows = 10;
+  bool from_image = false;  ///< the model makes videos from an image
 };
 
 /// The ranking, in which what is within 5 % of the fastest counts as alike and exact ones of it come first; for every

@@ -33,7 +33,8 @@ std::vector<std::string> notices(const GenerateOptions& given, const GenerateOpt
     texts.push_back(fmt::format("no --prompt: the model's own, \"{}\"", *resolved.video.prompt));
   if (given.output.video.empty() && !out.video.empty())
     texts.push_back(fmt::format("no output was asked for: the video goes to {} (--no-decode: none)", out.video));
-  for (const auto& file : {out.video, out.save_latents, out.save_noise, out.save_prompt_embeds, out.timeline})
+  for (const auto& file :
+       {out.video, out.save_latents, out.save_noise, out.save_prompt_embeds, out.save_image_embeds, out.timeline})
     if (!file.empty() && fs::exists(file))
       texts.push_back(fmt::format("{} is there already and will be overwritten", file));
   std::error_code ignored;

@@ -122,8 +122,8 @@ std::string stage_starts(const std::vector<TransformerParts>& stages) {
 void PartitionOption::declare(OptionSet& set) {
   set.text("partition", how,
            "layers of a stage: whole ones; balanced: cut within layers so that all stages cost the same; or where the "
-           "stages behind the first begin, for instance 3,7:cross,10:ffn:0.4 (docs/strategies.md)",
-           "layers|balanced|STARTS");
+           "stages behind the first begin, for instance 3,7:cross,10:ffn:0.4, or a file of that (docs/strategies.md)",
+           "layers|balanced|STARTS|FILE");
 }
 
 std::vector<TransformerParts> PartitionOption::stages(const Workload& work, int64_t count,

@@ -48,6 +48,12 @@ BOOST_DATA_TEST_CASE(same_latents_on_any_number_of_ranks, data::make(kVariants) 
   BOOST_TEST(identical(split, alone));
 }
 
+BOOST_DATA_TEST_CASE(same_latents_of_two_experts, data::make(kExpertVariants) * data::make({2, 3, 4}), variant, ranks) {
+  const Request request = experts_request(variant.frames);
+  const at::Tensor alone = denoise_on_ranks(dualparal_strategy(), options_of(variant), request, 1, kConfig);
+  BOOST_TEST(identical(denoise_on_ranks(dualparal_strategy(), options_of(variant), request, ranks, kConfig), alone));
+}
+
 // Stages that begin within layers: every kind of cache, and two experts.
 BOOST_DATA_TEST_CASE(stages_within_layers_change_rounding_alone,
                      data::make(kVariants) * data::make({"balanced", "2:self:0.35,2:ffn,6:cross:0.5"}), variant,
@@ -94,6 +100,20 @@ BOOST_DATA_TEST_CASE(a_first_frame_equals_a_plain_loop, data::make(kVariants) * 
     const at::Tensor noise =
         entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
     const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, kConfig);
+    BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
+  }
+}
+
+// What an image says of each frame, side by side with the frame's latents; of one transformer and of two.
+BOOST_DATA_TEST_CASE(conditions_equal_a_plain_loop, data::make(kVariants) * data::make({1, 3}), variant, ranks) {
+  auto config = kConfig;
+  config.in_channels += 20;
+  for (Request request : {ranks_request(variant.frames), experts_request(variant.frames)}) {
+    request.condition = randn({1, 20, variant.frames, 4, 6}, 77);
+    const auto entry = dualparal_strategy();
+    const at::Tensor noise =
+        entry.make(resolve_options("dualparal", entry.options, options_of(variant)))->initial_noise(request);
+    const at::Tensor actual = denoise_on_ranks(entry, options_of(variant), request, ranks, config);
     BOOST_TEST(relative_error(actual, plain_loop(request, variant, noise)) < 1e-4);
   }
 }

@@ -52,6 +52,7 @@ struct RememberingAttention final : SelfAttention {
 at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor& noise) {
   auto config = tiny_transformer();
   config.num_layers = kLayers;
+  if (request.condition.defined()) config.in_channels += request.condition.size(1);
   LargeWeights weights;
   LargeWeights others = second_weights();
   const Transformer experts[] = {{config, weights, {{0, kLayers}, true, true}},
@@ -101,6 +102,10 @@ at::Tensor plain_loop(const Request& request, const Variant& v, const at::Tensor
       const bool recomputed = !on || (crosses && boundary == "recompute");
       if (recomputed && seen > 0) window.push_back(at_start[i + 1].slice(2, 0, seen));
       at::Tensor input = at::cat(window, 2);
+      if (request.condition.defined()) {  // of the same frames of the video
+        const int64_t first = begins[i] - previous;
+        input = at::cat({input, request.condition.slice(2, first, first + input.size(2))}, 1);
+      }
       const TokenGrid grid = model.grid(input.sizes());
       RememberingAttention attention(model, grid);
       if (cached && seen > 0) {

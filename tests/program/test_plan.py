@@ -2,6 +2,8 @@
 """`dualparal plan`: its ranking is what `simulate` says of the same flags, and what is left out cannot be faster."""
 import json
 import re
+import shlex
+import shutil
 
 import pytest
 
@@ -68,10 +70,24 @@ def test_the_paper_and_every_strategy_have_a_word(small):
 @pytest.mark.parametrize("arguments, words", [
     (["--cluster", "no-such"], ["no-such", "8x-h100"]),
     (["--cluster", "8x-h100", "--size", "wide"], ["--size", "832x480", "wide"]),
-    (["--cluster", "8x-h100", "--memory", "-1"], ["--memory", "-1"]),
+    (["--cluster", "8x-h100", "--memory-limit", "-1"], ["--memory-limit", "-1"]),
+    (["--cluster", "8x-h100", "--size", "64x64", "--height", 64], ["--size", "--height"]),
     (["--cluster", "8x-h100", "--devices", 9], ["--devices 9", "8"]),
     (["--cluster", "8x-h100", "--frames", 0], ["--frames"]),
     ([], ["--cluster"]),
 ])
 def test_wrong_calls_are_told(arguments, words):
     check_refused(run("plan", WAN, *arguments, "--quiet"), {2}, words)
+
+
+def test_a_model_from_images_is_planned_with_its_image(tmp_path):
+    model = tmp_path / "my model"
+    shutil.copytree(ROOT / "configs/models/wan2.1-i2v-14b-480p", model)
+    config = json.loads((model / "transformer/config.json").read_text()) | {"num_layers": 2}
+    (model / "transformer/config.json").write_text(json.dumps(config))
+    rows, text = plan("--model", model, "--frames", 33, "--height", 64, "--width", 96, "--steps", 4, "--cluster", "8x-h100", "--devices", 2,
+                      "--memory-limit", 60, "--exact")
+    command = shlex.split(text.split("The first choice:\n")[1].splitlines()[0])
+    assert command[:3] == ["dualparal", "generate", "--model"] and command[3] == str(model)
+    assert command[command.index("--height") + 1] == "64" and command[command.index("--width") + 1] == "96"
+    assert "--image" in command and all(row["exact"] and row["memory_gib"] <= 60 for row in rows)

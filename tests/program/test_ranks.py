@@ -41,23 +41,35 @@ def test_latents_are_the_same_on_any_number_of_ranks(tmp_path):
     assert max(weights[1]) < 0.45 * weights[0][0] and sum(weights[1]) < 1.3 * weights[0][0], weights
 
 
-@pytest.mark.parametrize("flags, nproc, words", [
-    (["--sequence-degree", 2], 4, ["layers"]),
-    (["--guidance-parallel", "on"], 4, ["block", "step"]),
-    (["--partition", "2:cross:0.5,6"], 3, ["layers 2..5 (from cross-attention of 2 to feed-forward of 5)"])],
-    ids=["group", "guidance", "within a layer"])
-def test_a_lost_rank_of_a_group_or_of_a_part_of_a_layer_is_named(tmp_path, flags, nproc, words):
-    latents = tmp_path / "latents.safetensors"
-    child, ranks = start(*BLOCKS, *flags, "--frames", 1025, "--steps", 6, "--timeout", 60, "--save-latents", latents,
+LOSSES = {signal.SIGKILL: (60, "rank 1 was killed by signal 9"), signal.SIGSTOP: (15, "rank 1 does not run any more")}
+
+
+def check_a_lost_rank_is_named(folder, sig, nproc, *flags):
+    """The last line of what was said."""
+    latents = folder / "latents.safetensors"
+    timeout, words = LOSSES[sig]
+    child, ranks = start(*BLOCKS, *flags, "--frames", 1025, "--steps", 6, "--timeout", timeout, "--save-latents", latents,
                          nproc=nproc)
-    wait_for_latents(child, tmp_path / "latents.safetensors.partial")
-    os.kill(ranks[1], signal.SIGKILL)
+    wait_for_latents(child, folder / "latents.safetensors.partial")
+    os.kill(ranks[1], sig)
     errors = end_of(child)
     assert child.returncode == 1 and not latents.exists()
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("error: ") and "rank 1 was killed by signal 9" in last, errors
-    assert all(word in last for word in words), errors
+    assert last.startswith("error: ") and words in last, errors
     assert not any(alive(pid) for pid in ranks.values())
+    return last
+
+
+@pytest.mark.parametrize("sig", LOSSES, ids=["killed", "stopped"])
+@pytest.mark.parametrize("stages, sequence, guidance", [(1, 2, 1), (2, 2, 1), (2, 1, 2), (1, 2, 2), (4, 2, 1), (2, 2, 2)])
+def test_a_lost_rank_of_a_group_is_named(tmp_path, sig, stages, sequence, guidance):
+    check_a_lost_rank_is_named(tmp_path, sig, stages * sequence * guidance, "--stages", stages, "--sequence-degree", sequence,
+                               "--guidance-degree", guidance)
+
+
+def test_a_lost_rank_of_a_part_of_a_layer_is_named(tmp_path):
+    last = check_a_lost_rank_is_named(tmp_path, signal.SIGKILL, 3, "--partition", "2:cross:0.5,6")
+    assert "layers 2..5 (from cross-attention of 2 to feed-forward of 5)" in last
 
 
 @pytest.mark.parametrize("sig, timeout, words", [(signal.SIGKILL, 60, "rank 1 was killed by signal 9"),

@@ -74,7 +74,8 @@ def test_single(model, noise, tmp_path, record_property, sampler, scale_2):
     check_error(record_property, ours, reference(model, noise, sampler, scale_2), 1e-4)
 
 
-@pytest.mark.parametrize("strategy", [["naive_pipeline", "--nproc", 3], ["ulysses", "--nproc", 2, "--guidance-parallel", "on"],
+@pytest.mark.parametrize("strategy", [["naive_pipeline", "--nproc", 3], ["ring", "--nproc", 2],
+                                      ["ulysses", "--nproc", 2, "--guidance-parallel", "on"],
                                       ["dualparal", "--nproc", 2, "--block-frames", 4]])
 def test_on_ranks(model, noise, tmp_path, record_property, strategy):
     ours = latents_of(model, tmp_path, noise, "--strategy", *strategy, "--guidance-scale-2", 2.5)

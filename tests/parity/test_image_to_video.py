@@ -200,6 +200,16 @@ def test_refused(models, tmp_path, name, flags, words):
     assert done.returncode in (1, 2) and last.startswith("error: ") and all(word in last for word in words), last
 
 
+@pytest.mark.parametrize("absent", ["image_encoder/model.safetensors", "image_encoder/config.json"])
+def test_an_image_encoder_without_its_files_is_refused(models, tmp_path, absent):
+    model = tmp_path / "model"
+    shutil.copytree(models["wan2.1"], model)
+    (model / absent).unlink()
+    done = generate(model, tmp_path, "--image", tmp_path / "first.png")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("error: ") and "image_encoder" in last, last
+
+
 def test_text_models_take_no_image(checkpoints, tmp_path):
     done = generate(checkpoints("three_heads"), tmp_path, "--image", tmp_path / "first.png")
     assert done.returncode == 2 and "text alone" in done.stderr

@@ -5,9 +5,10 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 
 import pytest
-from started_ranks import PATIENCE, SHORT, ranks_of, wait_until
+from started_ranks import PATIENCE, SHORT, free_port, ranks_of, wait_until
 from test_program import PROGRAM, check_refused, run
 
 EVERY = ["--snapshot-every", 0]
@@ -154,3 +155,19 @@ def test_restarts_go_on_by_themselves(tmp_path):
     assert (tmp_path / "latents.safetensors").read_bytes() == whole
     line = json.loads((tmp_path / "result.jsonl").read_text())
     assert line["provenance"]["resumed_after"] > 0 and line["latency_s"] is None  # of a part: no latency of the run
+
+
+def test_torchrun_restarts_ranks_which_go_on(tmp_path):
+    whole = undisturbed(tmp_path, *RUNS["dualparal"], "--nproc", 2)
+    kept = tmp_path / "kept"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2", "--master-port", str(free_port()),
+                "--max-restarts", "1"]
+    child = subprocess.Popen([*torchrun, PROGRAM, *map(str, [*SHORT, *RUNS["dualparal"], *EVERY]), "--snapshot", kept, "--resume", kept,
+                              "--save-latents", tmp_path / "latents.safetensors", "--result", tmp_path / "result.jsonl"],
+                             stderr=subprocess.PIPE, text=True)
+    assert wait_until(lambda: len(snapshots(kept)) >= 2 or child.poll() is not None) and child.poll() is None
+    os.kill(ranks_of(child.pid)[1], signal.SIGKILL)
+    errors = child.communicate(timeout=PATIENCE)[1]
+    assert child.returncode == 0, errors
+    assert (tmp_path / "latents.safetensors").read_bytes() == whole
+    assert json.loads((tmp_path / "result.jsonl").read_text())["provenance"]["resumed_after"] > 0

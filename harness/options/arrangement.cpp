@@ -14,8 +14,6 @@
 namespace dualparal {
 namespace {
 
-constexpr int64_t kMostStages = 4096;
-
 bool has_option(const std::string& strategy, const std::string& name) {
   const auto& options = find_strategy(strategy).options;
   return std::ranges::find(options, name, &OptionSpec::name) != options.end();
@@ -28,7 +26,7 @@ void add_arrangement_flags(CLI::App& app, const std::string& group, RunOptions& 
                  "of a pipeline: with --sequence-degree, --guidance-degree and --replicas the number of ranks is the "
                  "product, and is started if neither --nproc, --world-size nor a launcher says it [ranks / the rest]")
       ->group(group)
-      ->check(positive_number(kMostStages));
+      ->check(positive_number(kMostRanks));
   app.add_option("--guidance-degree", options.guidance_degree,
                  "2: --guidance-parallel on, ranks in two groups, one for each half of guidance; 1: off")
       ->group(group)
@@ -41,8 +39,8 @@ void resolve_arrangement(RunOptions& o) {
   if (!o.guidance_degree) return;
   const std::string name = "guidance-parallel", value = *o.guidance_degree == 2 ? "on" : "off";
   const auto given = o.strategy_options.find(name);
-  check_usage(given == o.strategy_options.end() || given->second == value,
-              "--guidance-degree {}: --guidance-parallel {} says otherwise", *o.guidance_degree, given->second);
+  const std::string said = given == o.strategy_options.end() ? value : given->second;
+  check_usage(said == value, "--guidance-degree {}: --guidance-parallel {} says otherwise", *o.guidance_degree, said);
   const bool has = has_option(o.strategy, name);
   check_usage(has || *o.guidance_degree == 1, "--guidance-degree 2: strategy '{}' has no groups for halves of guidance",
               o.strategy);
@@ -52,8 +50,7 @@ void resolve_arrangement(RunOptions& o) {
 void resolve_ranks(RunOptions& o, bool guided) {
   if (!o.stages) return;
   check_usage(has_option(o.strategy, "partition"), "--stages {}: strategy '{}' has no stages", *o.stages, o.strategy);
-  const auto given = o.strategy_options.find("sequence-degree");
-  const int64_t sequence = given == o.strategy_options.end() ? 1 : std::stoll(given->second);
+  const int64_t sequence = ranks_of_stage(o);
   const auto halves = o.strategy_options.find("guidance-parallel");
   const int64_t guidance = guided && halves != o.strategy_options.end() && halves->second == "on" ? 2 : 1;
   const int64_t product = *o.stages * sequence * guidance * o.replicas;
@@ -69,6 +66,11 @@ void resolve_ranks(RunOptions& o, bool guided) {
       runs && environment ? " (of the launcher)"
       : runs              ? " (--nproc)"
                           : " (--world-size)");
+}
+
+int64_t ranks_of_stage(const RunOptions& options) {
+  const auto found = options.strategy_options.find("sequence-degree");
+  return found == options.strategy_options.end() ? 1 : std::stoll(found->second);
 }
 
 std::string partition_of(const std::string& given) {

@@ -19,6 +19,9 @@ void resolve_arrangement(RunOptions& options);
 /// options are resolved. UsageError if the ranks that were given are not the product, or the strategy has no stages.
 void resolve_ranks(RunOptions& options, bool guided);
 
+/// --sequence-degree, once the strategy's options are resolved; 1 of strategies without it.
+int64_t ranks_of_stage(const RunOptions& options);
+
 /// The value of --partition: "auto" is "balanced"; of a file, what it holds: where the stages behind the first begin,
 /// separated by commas or white space, from # to the end of a line a comment. All else as it is.
 std::string partition_of(const std::string& given);

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kMostRepeats = 10'000;
-constexpr int64_t kMostRanks = 4096, kMostThreads = 1024;
+constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kLongestTimeout = 365 * 24 * 3600;  // in nanoseconds it must still be a number
 
 // Options of several strategies can share a name: each is one flag, whose help says what it is to each of them.

@@ -41,10 +41,10 @@ struct RunOptions {
   OptionValues strategy_options;  ///< as given until resolved
   Mode mode = Mode::kRun;
   int64_t nproc = 1;
-  int64_t world_size = 1;      ///< ranks of an emulated or traced run
+  int64_t world_size = 1;                          ///< ranks of an emulated or traced run
   std::optional<int64_t> stages, guidance_degree;  ///< as given (harness/options/arrangement.h)
-  bool short_traces = false;   ///< traced: steps and blocks that are alike once (harness/shorten)
-  bool stages_as_one = false;  ///< traced: of a stage's ranks the first
+  bool short_traces = false;                       ///< traced: steps and blocks that are alike once (harness/shorten)
+  bool stages_as_one = false;                      ///< traced: of a stage's ranks the first
   std::string backend = "gloo";
   int64_t timeout_s = 1800;
   int64_t repeats = 1;  ///< denoise as often, at least; latency is the median
@@ -111,6 +111,9 @@ struct GenerateOptions {
   OutputOptions output;
   SnapshotOptions snapshots = {};
 };
+
+/// Of a run; so no more stages or replicas than that.
+constexpr int64_t kMostRanks = 4096;
 
 /// For flags: a whole number from 1 to `most`. What memory is taken for, or a process started, has a limit far beyond
 /// what makes sense.

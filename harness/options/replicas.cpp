@@ -8,11 +8,6 @@
 #include "harness/record/replica_share.h"
 
 namespace dualparal {
-namespace {
-
-constexpr int64_t kMostReplicas = 4096;
-
-}  // namespace
 
 void add_replicas_flag(CLI::App& app, const std::string& group, RunOptions& options) {
   app.add_option("--replicas", options.replicas,
@@ -20,7 +15,7 @@ void add_replicas_flag(CLI::App& app, const std::string& group, RunOptions& opti
                  "prompts of the list: the k-th of R groups has prompts k, k + R, ...")
       ->group(group)
       ->capture_default_str()
-      ->check(positive_number(kMostReplicas));
+      ->check(positive_number(kMostRanks));
 }
 
 void check_replicas(const GenerateOptions& options) {

@@ -4,16 +4,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/errors.h"
+#include "harness/options/arrangement.h"
 
 namespace dualparal {
-namespace {
-
-int64_t ranks_of_stage(const RunOptions& options) {
-  const auto found = options.strategy_options.find("sequence-degree");
-  return found == options.strategy_options.end() ? 1 : std::stoll(found->second);
-}
-
-}  // namespace
 
 void add_trace_flags(CLI::App& app, const std::string& group, RunOptions& options) {
   app.add_flag("--short-traces", options.short_traces,

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/bytes.h"
+#include "base/shell.h"
 
 namespace dualparal {
 namespace {
@@ -89,19 +90,11 @@ std::string why(const std::vector<const Judged*>& own, double fastest) {
   return "cannot run: " + own.front()->verdict.reason;
 }
 
-// Quoted where a shell would take it apart.
-std::string in_shell(const std::string& path) {
-  if (path.find_first_of(" \t'\"$&;()<>|*?\\`#!~") == std::string::npos) return path;
-  std::string quoted = "'";
-  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 std::string command(const PlanHeading& h, const Candidate& candidate) {
   const GenerateOptions& o = h.options;
   std::string text = fmt::format(
       "dualparal generate --model {} --device {} --dtype {} --frames {} --width {} --height {} --steps {} {}",
-      in_shell(o.model.dir), o.model.device, o.model.dtype, *o.video.frames, *o.video.width, *o.video.height,
+      quoted_for_shell(o.model.dir), o.model.device, o.model.dtype, *o.video.frames, *o.video.width, *o.video.height,
       *o.sampling.steps, candidate.flags());
   if (candidate.ranks > 1 && o.model.device.starts_with("cuda")) text += " --backend nccl";
   text += h.from_image ? " --image FILE.png" : "";

@@ -64,6 +64,12 @@ def as_rank(rank, world_size, port, *arguments, program=PROGRAM):
                             env=environment)
 
 
+def torchrun(*flags):
+    """The command that two ranks' command is put behind."""
+    return [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2", "--master-port", str(free_port()),
+            *map(str, flags)]
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -5,11 +5,10 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 
 import pytest
 
-from started_ranks import BLOCKS, PATIENCE, as_rank, end_of, free_port, wait_for_latents
+from started_ranks import BLOCKS, PATIENCE, as_rank, end_of, free_port, torchrun, wait_for_latents
 from test_program import MODEL, PROGRAM, run
 
 
@@ -125,9 +124,7 @@ def check_launched(command, tmp_path, ranks=2, **variables):
 
 
 def test_torchrun_starts_ranks(tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2", "--master-port",
-                str(free_port())]
-    check_launched(torchrun, tmp_path)
+    check_launched(torchrun(), tmp_path)
 
 
 @pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun (Debian: openmpi-bin)")

@@ -26,7 +26,8 @@ void tell_watcher(int signal) {
 }  // namespace
 
 OnInterrupt::OnInterrupt(std::function<std::string()> message) {
-  check(pipe2(ends_, O_CLOEXEC) == 0, "cannot watch for signals: {}", std::strerror(errno));
+  const int no_pipe = pipe2(ends_, O_CLOEXEC) == 0 ? 0 : errno;
+  check(no_pipe == 0, "cannot watch for signals: {}", std::strerror(no_pipe));
   write_end = ends_[1];
   watcher_ = std::thread([message = std::move(message), end = ends_[0]] {
     char signal = 0;

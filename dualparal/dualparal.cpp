@@ -79,13 +79,7 @@ class DualParal final : public Strategy {
     return at::cat(parts, 2);
   }
 
-  void check_snapshots(const Workload& work, std::optional<int64_t>) const override {
-    const StageGrid grid = options_.groups.grid(work.world_size, work.guided());
-    check_usage(
-        !context_.previous_cached() || (grid.halves == 1 && grid.sequence == 1 && options_.partition.how == "layers"),
-        "--snapshot: cached keys and values of --previous-context matched_kv are kept of whole layers only, not "
-        "with --sequence-degree, --guidance-parallel or --partition");
-  }
+  void check_snapshots(const Workload&, std::optional<int64_t>) const override {}
 
   void prepare(const DenoiseContext& context) override {
     slots_.reset();  // before others are taken
@@ -101,7 +95,7 @@ class DualParal final : public Strategy {
     const ContextOptions sees = context_of(second_expert_from(context.request, denoiser.schedule()));
     const auto count = static_cast<int64_t>(all.size());
     const auto order = make_queue(count, denoiser.steps());
-    QueueSnapshots snapshots(context, order, context_.previous_cached());
+    QueueSnapshots snapshots(context, order, part_of_cache(context, denoiser, grid));
     const int64_t first = snapshots.first();
     PipelineStage stage(
         denoiser, context.comm, context.recorder, grid,
@@ -211,6 +205,16 @@ class DualParal final : public Strategy {
       next.next_sees_tail = window_of(all, behind, sees).previous_cached > 0;
     }
     return next;
+  }
+
+  // What this rank keeps of keys and values from one iteration to the next, if any is kept.
+  std::optional<CachePart> part_of_cache(const DenoiseContext& context, const Denoiser& denoiser,
+                                         const StageGrid& grid) const {
+    if (!context_.previous_cached()) return std::nullopt;
+    const StageGrid::Place place = grid.place(context.comm.rank());
+    const int64_t halves = (context.request.guided() ? 2 : 1) / denoiser.micro_batches() / grid.halves;
+    const auto heads = even_ranges(context.transformer[0].config().num_attention_heads, grid.sequence);
+    return CachePart{{place.half * halves, (place.half + 1) * halves}, heads[place.index], grid.sequence > 1};
   }
 
   // Latent frames that any window of a long video sees at most, cached ones among them.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/feature_cache.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <map>
 #include <utility>
 
 #include "base/errors.h"
@@ -28,7 +30,10 @@ FeatureCache::KeyValue FeatureCache::frames_of(const at::Tensor& key, const at::
   return {key.slice(1, begin, end).clone(), value.slice(1, begin, end).clone()};
 }
 
-void FeatureCache::keep(const std::string& name, RunState& state) const {
+void FeatureCache::keep(const std::string& name, const CachePart& part, RunState& state) const {
+  state.numbers[name + "/first half"] = part.batch.begin;
+  state.numbers[name + "/first head"] = part.heads.begin;
+  state.numbers[name + "/normalised"] = part.normalised ? 1 : 0;
   for (const auto& [block, layers] : tails())
     for (const auto& [layer, kept] : layers) {
       const std::string place = fmt::format("{}/{}/{}", name, block, layer);
@@ -37,23 +42,72 @@ void FeatureCache::keep(const std::string& name, RunState& state) const {
     }
 }
 
-void FeatureCache::restore(const std::string& name, const SavedRun& kept, const LayerRange& layers,
-                           const at::Device& device) {
-  const auto own = [&](const at::Tensor& tensor) {
-    return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-  };
-  for (const RunState& rank : kept.ranks)
-    for (const auto& [place, key] : rank.tensors) {
+namespace {
+
+// A rank's part of one block's keys and values in one layer, filled with pieces that others kept.
+class PartOfTail {
+ public:
+  PartOfTail(const CachePart& part, const at::Tensor& like)
+      : part_(part),
+        tail_{room(part, like), room(part, like)},
+        filled_(at::zeros({part.batch.size(), part.heads.size()}, at::kBool)) {}
+
+  void fill(const KeyValue& piece, int64_t first_half, int64_t first_head) {
+    const Range batch{first_half, first_half + piece.key.size(0)}, heads{first_head, first_head + piece.key.size(2)};
+    const Range halves = intersection(batch, part_.batch), shared = intersection(heads, part_.heads);
+    const auto cut = [&](const at::Tensor& x, const Range& from_batch, const Range& from_heads, int64_t heads_dim) {
+      return x.slice(0, halves.begin - from_batch.begin, halves.end - from_batch.begin)
+          .slice(heads_dim, shared.begin - from_heads.begin, shared.end - from_heads.begin);
+    };
+    if (halves.size() == 0 || shared.size() == 0) return;
+    cut(tail_.key, part_.batch, part_.heads, 2).copy_(cut(piece.key, batch, heads, 2));
+    cut(tail_.value, part_.batch, part_.heads, 2).copy_(cut(piece.value, batch, heads, 2));
+    cut(filled_, part_.batch, part_.heads, 1).fill_(true);
+  }
+  bool whole() const { return filled_.all().item<bool>(); }
+  const KeyValue& tail() const { return tail_; }
+
+ private:
+  static at::Tensor room(const CachePart& part, const at::Tensor& like) {
+    return at::empty({part.batch.size(), like.size(1), part.heads.size(), like.size(3)}, like.options());
+  }
+
+  CachePart part_;
+  KeyValue tail_;
+  at::Tensor filled_;
+};
+
+}  // namespace
+
+void FeatureCache::restore(const std::string& name, const SavedRun& kept, int64_t rank, const CachePart& part,
+                           const std::vector<int64_t>& layers, const at::Device& device) {
+  std::map<std::pair<int64_t, int64_t>, PartOfTail> parts;  // by block and layer
+  const auto fill_from = [&](const RunState& state) {
+    for (const auto& [place, key] : state.tensors) {
       long long block = 0, layer = 0;
       if (!place.starts_with(name + "/") || !place.ends_with("/key") ||
-          std::sscanf(place.c_str() + name.size(), "/%lld/%lld/", &block, &layer) != 2 || !layers.contains(layer))
+          std::sscanf(place.c_str() + name.size(), "/%lld/%lld/", &block, &layer) != 2 ||
+          std::ranges::find(layers, layer) == layers.end())
         continue;
-      const at::Tensor& value = rank.tensor(place.substr(0, place.size() - 3) + "value");
-      if (host_)
-        host_->restore({micro_batch_, block, layer}, {key, value});
-      else
-        tails_[block][layer] = {own(key), own(value)};
+      check(state.number(name + "/normalised") == (part.normalised ? 1 : 0),
+            "the snapshot's keys and values of --previous-context matched_kv are of a run {} --sequence-degree, where "
+            "their norm comes at another place: resume it {} --sequence-degree",
+            part.normalised ? "without" : "with", part.normalised ? "without" : "with");
+      const at::Tensor& value = state.tensor(place.substr(0, place.size() - 3) + "value");
+      parts.try_emplace({block, layer}, part, key)
+          .first->second.fill({key, value}, state.number(name + "/first half"), state.number(name + "/first head"));
     }
+  };
+  for (const RunState& other : kept.ranks) fill_from(other);
+  if (rank < static_cast<int64_t>(kept.ranks.size())) fill_from(kept.ranks[rank]);  // over what others kept of it
+  for (const auto& [place, one] : parts) {
+    const auto [block, layer] = place;
+    check(one.whole(), "the snapshot lacks keys and values of block {}, layer {}", block, layer);
+    if (host_)
+      host_->restore({micro_batch_, block, layer}, one.tail());
+    else
+      tails_[block][layer] = {one.tail().key.to(device), one.tail().value.to(device)};
+  }
 }
 
 // The positions of kept keys.

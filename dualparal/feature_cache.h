@@ -15,6 +15,13 @@
 
 namespace dualparal {
 
+/// Which part of a video's keys and values a rank keeps.
+struct CachePart {
+  Range batch;  ///< of a micro-batch: halves of guidance
+  Range heads;
+  bool normalised;  ///< keys come normalised: where ranks split heads, the norm over all of them is before
+};
+
 class FeatureCache final : public SelfAttention {
  public:
   using KeyValue = dualparal::KeyValue;
@@ -49,9 +56,12 @@ class FeatureCache final : public SelfAttention {
 
   /// Adds what is kept for the next iteration to a kept state, under names that begin with `name`. Copied is only what
   /// lies in host memory, where its place is written again.
-  void keep(const std::string& name, RunState& state) const;
-  /// Puts it back, of the layers that this rank holds, from whichever rank kept it.
-  void restore(const std::string& name, const SavedRun& kept, const LayerRange& layers, const at::Device& device);
+  void keep(const std::string& name, const CachePart& part, RunState& state) const;
+  /// Puts back this rank's part for the layers in which it attends, from whichever ranks kept pieces of it; what it
+  /// kept itself comes first. Error that names block and layer if something of it was not kept, and where keys were
+  /// kept normalised and are not to be, or the other way round.
+  void restore(const std::string& name, const SavedRun& kept, int64_t rank, const CachePart& part,
+               const std::vector<int64_t>& layers, const at::Device& device);
 
  private:
   KeyValue frames_of(const at::Tensor& key, const at::Tensor& value, const Range& frames) const;

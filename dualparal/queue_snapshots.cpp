@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dualparal/queue_snapshots.h"
 
+#include "dualparal/cache_memory.h"
+
 namespace dualparal {
 namespace {
 
@@ -10,7 +12,7 @@ int64_t iterations_done(const Snapshots& snapshots) { return snapshots.resumed()
 
 }  // namespace
 
-QueueSnapshots::QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, bool cached)
+QueueSnapshots::QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, std::optional<CachePart> cached)
     : context_(context),
       order_(order),
       cached_(cached),
@@ -25,7 +27,8 @@ void QueueSnapshots::restore(BlockQueue* queue, std::deque<FeatureCache>& caches
   for (int64_t place = order_.place_of(kept->done - 1); queue && place < first_; ++place)
     queue->restore(order_[place].block, kept->ranks.at(0));
   for (size_t m = 0; cached_ && m < caches.size(); ++m)
-    caches[m].restore(cache_name(m), *kept, denoiser.transformer().parts().layers, denoiser.device());
+    caches[m].restore(cache_name(m), *kept, rank_, *cached_, attending(denoiser.transformer().parts().layers),
+                      denoiser.device());
 }
 
 int64_t QueueSnapshots::certain_at(int64_t iteration) {
@@ -42,7 +45,7 @@ void QueueSnapshots::ran(int64_t position, const std::deque<FeatureCache>& cache
   const int64_t done = order_[position].iteration + 1;
   if (!cached_ || position + 1 != order_.place_of(done) || !wanted(position)) return;
   Noted& noted = noted_[done];
-  for (size_t m = 0; m < caches.size(); ++m) caches[m].keep(cache_name(m), noted.state);
+  for (size_t m = 0; m < caches.size(); ++m) caches[m].keep(cache_name(m), *cached_, noted.state);
   complete(position, noted.features);
 }
 

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 
 #include "dualparal/block_queue.h"
 #include "dualparal/feature_cache.h"
@@ -16,8 +17,9 @@ namespace dualparal {
 
 class QueueSnapshots {
  public:
-  /// The context must outlive it. cached: ranks keep keys and values from one iteration to the next.
-  QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, bool cached);
+  /// The context must outlive it. cached: what this rank keeps of keys and values from one iteration to the next; none:
+  /// no rank does.
+  QueueSnapshots(const DenoiseContext& context, const QueueOrder& order, std::optional<CachePart> cached);
 
   /// The place in the order that the run begins with, or goes on with.
   int64_t first() const { return first_; }
@@ -49,7 +51,7 @@ class QueueSnapshots {
 
   const DenoiseContext& context_;
   QueueOrder order_;
-  bool cached_;
+  std::optional<CachePart> cached_;
   int64_t rank_, iterations_;
   SnapshotAgenda agenda_;
   int64_t first_;

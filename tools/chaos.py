@@ -7,7 +7,8 @@ A trial starts `generate` on the embedded model with a random strategy and numbe
 moment: ranks are killed, stopped, paused, starved of processors or memory, the launcher is interrupted or killed, the disk
 is full, the output folder goes, the clock jumps. Then it must hold that
   - a run that could go on gave the latents of an undisturbed one, bit by bit, and exit code 0;
-  - any other ended with exit code 1 and one last line `error: ...` that names the cause;
+  - any other ended with exit code 1 and one last line `error: ...` that names the cause; or, with snapshots, told to stop, with 75;
+  - every second run keeps snapshots, where its strategy does: those that did not end well are resumed, to the same latents;
   - no process, no shared memory and no half or hidden file is left.
 Every trial is a line of JSON in the output; the last line printed counts them, and the exit code is 1 if one failed.
 Full disks need root (a tmpfs), jumps of the clock Debian's faketime; without, these are left out, and it says so.
@@ -21,7 +22,6 @@ import glob
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -30,110 +30,25 @@ import tempfile
 import time
 from pathlib import Path
 
+from disturbances import DISTURBANCES, Expected, Trial
 from rank_processes import ranks_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "DUALPARAL_CHAOS"  # in the environment of a trial's processes
 STRATEGIES = {"single": (1,), "ring": (2, 3), "ulysses": (2, 3), "usp": (2,), "naive_pipeline": (2, 3), "pipefusion": (2, 3),
               "video_infinity": (2, 3), "context_windows": (1, 2), "fifo": (2, 3), "dualparal": (1, 2, 3)}
-OPTIONS = {"dualparal": ([], ["--previous-context", "matched_kv"], ["--guidance-micro-batches", 2]),
+RANKS = "RANKS"  # as many as there are
+OPTIONS = {"dualparal": ([], ["--previous-context", "matched_kv"], ["--guidance-micro-batches", 2], ["--partition", "balanced"],
+                         ["--sequence-degree", RANKS]),
            "context_windows": (["--window-frames", 7, "--overlap-frames", 2],),
            "ring": ([], ["--sparse-attention", "lvsa"]), "single": ([], ["--guidance-micro-batches", 2])}
 BLOCKS = {"dualparal": ["--block-frames", 4, "--context-frames", 2]}
+KEEPS_NOTHING = ("pipefusion",)  # no snapshots
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
 
 
-@dataclasses.dataclass
-class Trial:
-    folder: Path
-    launcher: subprocess.Popen
-    ranks: dict[int, int]  # process ids
-    chance: random.Random
-    environment: dict[str, str]
-    timeout: int  # seconds that a rank waits for another
-
-    def any_rank(self) -> tuple[int, int]:
-        return self.chance.choice(sorted(self.ranks.items()))
-
-
-@dataclasses.dataclass
-class Expected:
-    """How a disturbed run may end: exit codes, and words in the last line of a run that failed."""
-    codes: tuple[int, ...]
-    words: tuple[str, ...] = ()
-    half_files: bool = False  # a killed launcher sweeps nothing; the next run does
-
-
-def kill_rank(trial: Trial) -> Expected:
-    rank, process = trial.any_rank()
-    os.kill(process, signal.SIGKILL)
-    return Expected((1,), (f"rank {rank} was killed by signal 9",) if len(trial.ranks) > 1 else ("signal 9",))
-
-
-def stop_rank(trial: Trial) -> Expected:
-    rank, process = trial.any_rank()
-    os.kill(process, signal.SIGSTOP)
-    return Expected((1,), (f"rank {rank} does not run any more",))
-
-
-def pause_rank(trial: Trial) -> Expected:
-    _, process = trial.any_rank()
-    os.kill(process, signal.SIGSTOP)
-    time.sleep(trial.timeout / 4)
-    os.kill(process, signal.SIGCONT)
-    return Expected((0,))
-
-
-def starve_of_processors(trial: Trial) -> Expected:
-    busy = [subprocess.Popen([sys.executable, "-c", "import time\nend = time.time() + 3\nwhile time.time() < end: pass"])
-            for _ in range(2 * (os.cpu_count() or 1))]
-    for process in busy:
-        process.wait()
-    return Expected((0,))
-
-
-def starve_of_memory(trial: Trial) -> Expected:
-    rank, process = trial.any_rank()
-    size = int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(process, resource.RLIMIT_AS, (size + 1_000_000, size + 1_000_000))
-    return Expected((0, 1), (f"rank {rank}",) if len(trial.ranks) > 1 else ("memory",))
-
-
-def interrupt(trial: Trial) -> Expected:
-    sent = trial.chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    trial.launcher.send_signal(sent)
-    return Expected((1,) if len(trial.ranks) > 1 else (-sent,), (signal.strsignal(sent),))  # one rank: no launcher, its own signal
-
-
-def kill_launcher(trial: Trial) -> Expected:
-    trial.launcher.kill()
-    return Expected((-signal.SIGKILL,), half_files=True)
-
-
-def remove_folder(trial: Trial) -> Expected:
-    shutil.rmtree(trial.folder / "out")
-    return Expected((1,), ("out/",))
-
-
-def full_disk(trial: Trial) -> Expected:
-    left = 16 * 1024
-    with open(trial.folder / "out/filling", "wb") as file:
-        space = os.statvfs(trial.folder / "out")
-        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_frsize - left, 1))
-    return Expected((1,), ("No space left on device",))
-
-
-def turn_clock(trial: Trial) -> Expected:
-    (trial.folder / "clock").write_text(trial.chance.choice(["-1d\n", "+1d\n", "-30s\n"]))
-    return Expected((0,))
-
-
-def nothing(_: Trial) -> Expected:
-    return Expected((0,))
-
-
-DISTURBANCES = {f.__name__: f for f in (kill_rank, stop_rank, pause_rank, starve_of_processors, starve_of_memory, interrupt,
-                                        kill_launcher, remove_folder, full_disk, turn_clock, nothing)}
+def with_ranks(options: list, ranks: int) -> list:
+    return [ranks if option == RANKS else option for option in options]
 
 
 def marked_processes(mark: str) -> list[int]:
@@ -157,9 +72,9 @@ class Chaos:
         self.timeout, self.patience = args.timeout, args.patience
         self.references: dict[str, bytes] = {}
 
-    def command(self, recipe: list[str], latents: Path, video: Path) -> list[str]:
+    def command(self, recipe: list[str], latents: Path, video: Path, *more: object) -> list[str]:
         return [str(self.program), "generate", *recipe, "--no-quality", "--threads", "1", "--timeout", str(self.timeout),
-                "--save-latents", str(latents), "--output", str(video)]
+                "--save-latents", str(latents), "--output", str(video), *map(str, more)]
 
     def reference(self, recipe: list[str]) -> bytes:
         """Latents of the same run, undisturbed."""
@@ -174,8 +89,9 @@ class Chaos:
         fit = {strategy: many for strategy, ranks in STRATEGIES.items() if (many := [n for n in ranks if n >= least_ranks])}
         strategy = chance.choice(list(fit))
         options = [*BLOCKS.get(strategy, []), *chance.choice(OPTIONS.get(strategy, ([],)))]
-        return [str(a) for a in ("--prompt", "a red circle", "--strategy", strategy, *options, "--frames", chance.choice([65, 97]),
-                                 "--steps", 24, "--nproc", chance.choice(fit[strategy]))]
+        ranks = chance.choice(fit[strategy])
+        return [str(a) for a in ("--prompt", "a red circle", "--strategy", strategy, *with_ranks(options, ranks), "--frames", chance.choice([65, 97]),
+                                 "--steps", 24, "--nproc", ranks)]
 
     def trial(self, number: int, name: str) -> dict:
         chance = random.Random(f"{self.seed} {number}")
@@ -195,10 +111,12 @@ class Chaos:
                             "DONT_FAKE_MONOTONIC": "1"}
         before = shared_memory()
         latents, video = out / "latents.safetensors", out / "video.mp4"
-        line = {"trial": number, "disturbance": name, "recipe": " ".join(recipe)}
+        kept = folder / "kept"
+        snapshots = ["--snapshot", kept, "--snapshot-every", 0] if self.keeps(recipe) and chance.random() < 0.5 else []
+        line = {"trial": number, "disturbance": name, "recipe": " ".join(recipe), "snapshots": bool(snapshots)}
         try:
             with open(folder / "errors", "w+") as errors:
-                launcher = subprocess.Popen(self.command(recipe, latents, video), stdout=subprocess.DEVNULL, stderr=errors,
+                launcher = subprocess.Popen(self.command(recipe, latents, video, *snapshots), stdout=subprocess.DEVNULL, stderr=errors,
                                             env=environment, process_group=0)  # Ctrl-C is for this tool
                 count = int(recipe[-1])
                 deadline = time.time() + self.patience
@@ -216,7 +134,11 @@ class Chaos:
                 except subprocess.TimeoutExpired:
                     raise AssertionError(f"still runs after {self.patience} s") from None
             line["exit_code"] = code
-            self.check(expected, code, (folder / "errors").read_text(), out, wanted, mark, before)
+            codes = (*expected.codes, 75) if snapshots and name == "interrupt" else expected.codes
+            self.check(dataclasses.replace(expected, codes=codes), code, (folder / "errors").read_text(), out, wanted, mark, before)
+            if code != 0 and list(kept.glob("snapshot-*")):
+                self.resume(recipe, kept, out, wanted)
+                line["resumed"] = True
             line["ok"] = True
         except (AssertionError, OSError, subprocess.SubprocessError) as wrong:
             line |= {"ok": False, "wrong": str(wrong)[:2000]}
@@ -227,6 +149,19 @@ class Chaos:
                 subprocess.run(["umount", out], check=False)
             shutil.rmtree(folder, ignore_errors=True)
         return line
+
+    @staticmethod
+    def keeps(recipe: list[str]) -> bool:
+        return recipe[recipe.index("--strategy") + 1] not in KEEPS_NOTHING
+
+    def resume(self, recipe: list[str], kept: Path, out: Path, wanted: bytes) -> None:
+        shutil.rmtree(out, ignore_errors=True) if not os.path.ismount(out) else (out / "filling").unlink(missing_ok=True)
+        out.mkdir(exist_ok=True)
+        done = subprocess.run(self.command(recipe, out / "latents.safetensors", out / "video.mp4", "--resume", kept),
+                              capture_output=True, text=True, timeout=self.patience)
+        assert done.returncode == 0, f"could not be resumed: {done.stderr[-500:]}"
+        assert (out / "latents.safetensors").read_bytes() == wanted, "resumed, the latents differ from those of an undisturbed run"
+        assert not kept.exists(), "snapshots are left once the video is there"
 
     @staticmethod
     def disturb(name: str, trial: Trial) -> Expected:

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import sanitized
-from chaos import BLOCKS, OPTIONS, STRATEGIES
+from chaos import BLOCKS, OPTIONS, STRATEGIES, with_ranks
 
 KINDS = ("address", "thread")
 
@@ -36,8 +36,10 @@ def unit_tests(folder: Path, suites: list[str], environment: dict[str, str]) -> 
 
 
 def recipes() -> list[list[str]]:
-    return [["--strategy", strategy, *map(str, BLOCKS.get(strategy, [])), *map(str, options),
-             "--nproc", "2" if 2 in ranks else str(ranks[0])]
+    def recipe(strategy: str, ranks: int, options: list) -> list[str]:
+        return ["--strategy", strategy, *map(str, [*BLOCKS.get(strategy, []), *with_ranks(options, ranks), "--nproc", ranks])]
+
+    return [recipe(strategy, 2 if 2 in ranks else ranks[0], options)
             for strategy, ranks in STRATEGIES.items() for options in OPTIONS.get(strategy, ([],))]
 
 

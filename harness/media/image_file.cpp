@@ -85,7 +85,9 @@ at::Tensor read_video(const std::filesystem::path& path) {
 }
 
 at::Tensor read_image(const std::filesystem::path& path) {
-  check(std::filesystem::is_regular_file(path), "{}: no such file", path.string());
+  const std::string other = no_file(path);
+  check(other.empty(), "{}: it is {}, expected an image file", path.string(), other);
+  check(std::filesystem::exists(path), "{}: no such file", path.string());
   const at::Tensor frames = read_video(path);
   check(frames.size(0) == 1, "{}: expected an image, got a video of {} frames", path.string(), frames.size(0));
   return frames[0];

@@ -99,6 +99,8 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
               *o.flow_shift);
   check_usage(std::isfinite(*o.guidance_scale), "--guidance-scale: expected a finite number, got {}",
               *o.guidance_scale);
+  check_usage(std::isfinite(o.guidance_scale_2.value_or(0)), "--guidance-scale-2: expected a finite number, got {}",
+              o.guidance_scale_2.value_or(0));
   if (o.sampler.empty()) o.sampler = sampler_name(sampler_of(scheduler));
   parse_sampler(o.sampler);
   check_usage(model.experts() == 2 || !o.guidance_scale_2,
@@ -107,6 +109,21 @@ void resolve_sampling(SamplingOptions& o, const WanModel& model) {
               "--guidance-scale-2 {}: guidance of the second expert alone is not supported; --guidance-scale is {}",
               o.guidance_scale_2.value_or(0), *o.guidance_scale);
   check_usage(*o.steps > 0, "--steps: expected a positive number, got {}", *o.steps);
+}
+
+// Every text that was given goes into the result line, once all is done.
+void check_texts(const GenerateOptions& o) {
+  const auto given = to_json(o);
+  for (const auto& [name, value] : given.items()) {
+    std::string flag = name, reason;
+    std::ranges::replace(flag, '_', '-');
+    try {
+      value.dump();
+    } catch (const nlohmann::json::type_error& error) {
+      reason = error.what();
+    }
+    check_usage(reason.empty(), "--{}: expected text in UTF-8, which result lines are: {}", flag, reason);
+  }
 }
 
 }  // namespace
@@ -131,6 +148,7 @@ WanModel resolve_generate_options(GenerateOptions& o) {
   resolve_endless(o, model);
   resolve_output(o);
   resolve_snapshots(o);
+  check_texts(o);
   return model;
 }
 

@@ -39,7 +39,8 @@ void each_field(Line& l, const Visit& visit) requires std::is_same_v<std::remove
   visit("video_first_block_s", l.video_first_block_s), visit("per_video", l.per_video);
   visit("quality", l.quality), visit("error_vs_single", l.error_vs_single);
   visit("source_kind", l.source_kind), visit("compute", l.compute), visit("cluster", l.cluster);
-  visit("latency_without_memory_limit_s", l.latency_without_memory_limit_s), visit("sweep", l.sweep);
+  visit("latency_without_memory_limit_s", l.latency_without_memory_limit_s), visit("memory_margin", l.memory_margin);
+  visit("sweep", l.sweep);
   visit("status", l.status), visit("error", l.error), visit("config", l.config), visit("config_hash", l.config_hash);
   visit("program_hash", l.program_hash), visit("provenance", l.provenance);
   visit("point", l.point), visit("repeat", l.repeat), visit("video", l.video), visit("timeline", l.timeline);

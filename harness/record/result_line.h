@@ -98,6 +98,7 @@ struct ResultLine {
   std::optional<std::string> compute = {};     ///< of a simulation: times from the "model" or as "measured"
   std::optional<ClusterLine> cluster = {};
   std::optional<double> latency_without_memory_limit_s = {};
+  std::optional<double> memory_margin = {};  ///< of a simulation: part of the fullest device's memory that stays free
   Json sweep = nullptr;  ///< of a simulation: latency with each share at an end of its range, by name
 
   ResultStatus status = ResultStatus::kOk;

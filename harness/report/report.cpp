@@ -86,6 +86,7 @@ const std::vector<Column> kRunColumns = {
     {"first block s", figure(&ResultLine::first_block_s), 1, 3, Shown::kMedian},
     {"decode s", figure(&ResultLine::decode_s), 1, 3, Shown::kMedian},
     {"memory MiB", figure(&ResultLine::peak_memory_bytes), kMiB, 1, Shown::kMedian},
+    {"memory left %", figure(&ResultLine::memory_margin), 100, 1, Shown::kMedian},
     {"host caches MiB", host_caches, kMiB, 1, Shown::kMedian},
     {"weights MiB", weights, kMiB, 1, Shown::kMedian},
     {"weights by formula", formula(&FormulaLine::weights_bytes), kMiB, 1, Shown::kMedian},

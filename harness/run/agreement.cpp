@@ -10,6 +10,17 @@
 #include "harness/record/provenance.h"
 
 namespace dualparal {
+namespace {
+
+constexpr size_t kLongestValue = 1000;  // the store's messages have a limit
+
+// A list of a thousand prompts by its hash.
+std::string shortened(std::string value) {
+  return value.size() <= kLongestValue ? value
+                                       : fmt::format("{} characters of hash {}", value.size(), text_hash(value));
+}
+
+}  // namespace
 
 void check_agreement(Communicator& comm, const GenerateOptions& options) {
   if (comm.world_size() == 1) return;
@@ -20,6 +31,8 @@ void check_agreement(Communicator& comm, const GenerateOptions& options) {
   mine["snapshot"] = options.snapshots.folder;
   mine["resume"] = options.snapshots.resume;
   for (const char* own : {"model", "threads", "nproc"}) mine.erase(own);
+  for (auto& [name, value] : mine.items())
+    if (value.is_array() || value.is_string()) value = shortened(value.dump());
   const auto all = comm.gather_patiently(mine.dump());  // rank 0 may still decode the video before
   const auto first = parse_json(all[0]);
   for (size_t rank = 1; rank < all.size(); ++rank) {

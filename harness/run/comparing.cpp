@@ -27,6 +27,10 @@ constexpr int64_t kLatentFramesAtOnce = 2;  // bounds the memory
 
 at::Tensor read_latents(const fs::path& file) { return read_tensor(file, "latents", {1, -1, -1, -1, -1}); }
 
+void check_finite_from(int64_t frame, const at::Tensor& piece, const fs::path& file) {
+  check_finite(piece, fmt::format("{}: tensor 'latents' from frame {} on", file.string(), frame));
+}
+
 }  // namespace
 
 nlohmann::ordered_json compare_latents(const fs::path& latents, const fs::path& reference, int64_t frames,
@@ -47,8 +51,7 @@ nlohmann::ordered_json compare_latents(const fs::path& latents, const fs::path& 
   for (int64_t begin = 0; begin < ours.size(2); begin += kLatentFramesAtOnce) {
     const int64_t end = std::min(begin + kLatentFramesAtOnce, ours.size(2));
     const at::Tensor our_piece = ours.slice(2, begin, end), their_piece = theirs.slice(2, begin, end);
-    check_finite(our_piece, fmt::format("{}: tensor 'latents' from frame {} on", latents.string(), begin));
-    check_finite(their_piece, fmt::format("{}: tensor 'latents' from frame {} on", reference.string(), begin));
+    check_finite_from(begin, our_piece, latents);
     latent_comparison.push(our_piece, their_piece);
     if (!vae || compared == frames) continue;
     const at::Tensor our_frames = to_uint8_frames(our_stream->decode(our_piece.to(at::kFloat)));
@@ -65,7 +68,12 @@ nlohmann::ordered_json compare_latents(const fs::path& latents, const fs::path& 
           {"latent_relative_error", latent_comparison.relative_error()}};
 }
 
-void check_reference(const fs::path& reference, const LatentShape& shape) { read_tensor(reference, "latents", shape); }
+void check_reference(const fs::path& reference, const LatentShape& shape) {
+  const at::Tensor latents = read_tensor(reference, "latents", shape);
+  for (int64_t begin = 0; begin < latents.size(2); begin += kLatentFramesAtOnce)
+    check_finite_from(begin, latents.slice(2, begin, std::min(begin + kLatentFramesAtOnce, latents.size(2))),
+                      reference);
+}
 
 ScratchLatents::ScratchLatents() {
   std::string pattern = (fs::temp_directory_path() / "dualparal-XXXXXX").string();

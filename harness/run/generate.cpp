@@ -5,6 +5,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cstdlib>
+#include <new>
+#include <system_error>
 #include <thread>
 
 #include "base/device.h"
@@ -99,6 +101,13 @@ bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>
 [[noreturn]] void rethrow_with_place(const std::exception& error, const Recorder& recorder) {
   if (dynamic_cast<const c10::AcceleratorError*>(&error))
     fail("{}: {}", recorder.activity_of_device(), first_line(error.what()));
+  const std::string text = first_line(error.what());
+  if (const size_t place = text.find("DefaultCPUAllocator: can't allocate"); place != std::string::npos)
+    fail("{}: out of memory: {}", recorder.activity(), text.substr(place));
+  if (dynamic_cast<const std::bad_alloc*>(&error)) fail("{}: out of memory: {}", recorder.activity(), error.what());
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system && system->code() == std::errc::resource_unavailable_try_again)
+    fail("{}: out of memory, or of processes: no thread could be started: {}", recorder.activity(), error.what());
   throw;
 }
 

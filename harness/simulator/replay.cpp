@@ -89,19 +89,19 @@ std::vector<std::vector<SimulatedStep>> steps_of(const std::vector<RankTrace>& t
       const auto bytes = static_cast<double>(event.bytes);
       const bool moves = event.kind == Kind::kSend || event.kind == Kind::kReceive;
       const bool copies = event.kind == Kind::kToHost || event.kind == Kind::kFromHost;
-      if (event.kind == Kind::kExchange) {
-        steps.push_back(exchange_step(event, cluster));
-        continue;
-      }
+      const bool exchanges = event.kind == Kind::kExchange;
+      check(!exchanges || event.peer > 0, "rank {}, {}: an exchange with {} others, expected at least one", rank,
+            event.text(), event.peer);
+      const SimulatedStep exchange = exchanges ? exchange_step(event, cluster) : SimulatedStep{};
       const double busy = event.kind == Kind::kCompute ? compute_seconds(event)
                           : moves                      ? cluster.message_busy_s(bytes)
                           : copies                     ? cluster.host_copy_busy_s(bytes)
-                                                       : 0;
+                                                       : exchange.seconds;
       const bool possible = busy >= 0 && busy <= kLongestEvent && bytes >= 0;
       if (!possible)  // the text of each event would take longer than all else here
         fail("cluster {}: rank {}, {}: {} bytes would take {} s, expected 0 to {} s: are the cluster's rates right?",
              cluster.name, rank, event.text(), event.bytes, busy, kLongestEvent);
-      steps.push_back({event.kind, busy, event.peer, event.channel, bytes});
+      steps.push_back(exchanges ? exchange : SimulatedStep{event.kind, busy, event.peer, event.channel, bytes});
     }
   }
   return ranks;
@@ -236,16 +236,16 @@ std::vector<RankTrace> replay_written_out(std::vector<RankTrace> out, const Clus
 
 std::vector<RankTrace> replay_with(Engine engine, const std::vector<RankTrace>& traces, const Cluster& cluster,
                                    const ComputeSeconds& compute_seconds) {
-  const int64_t times = times_repeated(traces);
+  const int64_t times = times_repeated(traces), most = kMostEvents / std::max<int64_t>(1, std::ssize(traces));
   // Enough in front that the ranks come into step, and one behind, so that what comes then does not count.
   for (int64_t before = 3; before + 2 < times; before *= 2) {
     std::vector<RankTrace> shorter;
-    for (const RankTrace& trace : traces) shorter.push_back(written_out(trace, before, 1));
+    for (const RankTrace& trace : traces) shorter.push_back(written_out(trace, before, 1, most));
     auto out = replay_written_out(std::move(shorter), cluster, compute_seconds, engine);
     if (set_period(out)) return out;
   }
   std::vector<RankTrace> whole;
-  for (const RankTrace& trace : traces) whole.push_back(expanded(trace));
+  for (const RankTrace& trace : traces) whole.push_back(expanded(trace, most));
   return replay_written_out(std::move(whole), cluster, compute_seconds, engine);
 }
 

@@ -24,7 +24,7 @@
 namespace dualparal {
 namespace {
 
-constexpr int64_t kMostEvents = 5'000'000;  // of a timeline
+constexpr int64_t kMostInTimeline = 5'000'000;  // events
 
 ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces, const Cluster& cluster) {
   check_usage(options.compute == "model" || options.compute == "measured",
@@ -51,30 +51,49 @@ ComputeSeconds durations(const SimulateOptions& options, const TraceSet& traces,
 
 }  // namespace
 
-std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
-  if (cluster.device_memory_bytes == 0) return "";
-  const int64_t available = cluster.device_memory_bytes - cluster.device_reserved_bytes;
-  struct Device {
-    int64_t needed = 0;
-    std::vector<int64_t> ranks = {};
-  };
-  std::map<int64_t, Device> devices;
+namespace {
+
+struct DeviceUse {
+  int64_t needed = 0;
+  std::vector<int64_t> ranks = {};
+};
+
+DeviceUse fullest_device(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  std::map<int64_t, DeviceUse> devices;
   for (size_t trace = 0; trace < traces.size(); ++trace) {
     const int64_t alike = traces[trace].ranks;
-    Device& device = devices[device_of(static_cast<int64_t>(trace), alike, cluster)];
+    DeviceUse& device = devices[device_of(static_cast<int64_t>(trace), alike, cluster)];
     device.needed += traces[trace].peak_memory_bytes;
     device.ranks.push_back(static_cast<int64_t>(trace) * alike);
   }
-  for (const auto& [place, device] : devices) {
-    const auto& [needed, ranks] = device;
-    if (needed > available)
-      return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved)",
-                         ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])
-                                           : fmt::format("ranks {} on one device need", fmt::join(ranks, ", ")),
-                         gib(needed), cluster.device_name, gib(available), gib(cluster.device_memory_bytes),
-                         gib(cluster.device_reserved_bytes));
-  }
-  return "";
+  DeviceUse fullest;
+  for (auto& [place, device] : devices)
+    if (device.needed > fullest.needed) fullest = std::move(device);
+  return fullest;
+}
+
+int64_t available_bytes(const Cluster& cluster) { return cluster.device_memory_bytes - cluster.device_reserved_bytes; }
+
+}  // namespace
+
+std::optional<double> memory_margin(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  if (cluster.device_memory_bytes == 0) return std::nullopt;
+  return 1 -
+         static_cast<double>(fullest_device(traces, cluster).needed) / static_cast<double>(available_bytes(cluster));
+}
+
+std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster) {
+  const auto margin = memory_margin(traces, cluster);
+  if (!margin || *margin >= kMemoryMargin) return "";
+  const auto [needed, ranks] = fullest_device(traces, cluster);
+  return fmt::format("out of memory: {} {:.1f} GiB, {} has {:.1f} GiB ({:.1f} GiB less {:.1f} GiB reserved){}",
+                     ranks.size() == 1 ? fmt::format("rank {} needs", ranks[0])
+                                       : fmt::format("ranks {} on one device need", fmt::join(ranks, ", ")),
+                     gib(needed), cluster.device_name, gib(available_bytes(cluster)), gib(cluster.device_memory_bytes),
+                     gib(cluster.device_reserved_bytes),
+                     *margin >= 0 ? fmt::format(": {:.1f} % are left, too little to say that it fits ({:.0f} %)",
+                                                100 * *margin, 100 * kMemoryMargin)
+                                  : "");
 }
 
 ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
@@ -120,6 +139,7 @@ ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& 
       break;
     }
   line.latency_without_memory_limit_s = line.latency_s;
+  line.memory_margin = memory_margin(replayed, cluster);
   if (const std::string failure = memory_failure(replayed, cluster); !failure.empty()) {
     line.status = ResultStatus::kFailed;
     line.error = failure;
@@ -206,7 +226,7 @@ void run_simulate(const SimulateOptions& options) {
       if (clusters.size() > 1)
         file.replace_filename(file.stem().string() + "_" + cluster.name + file.extension().string());
       std::vector<RankTrace> whole;
-      for (const RankTrace& rank : replayed) whole.push_back(expanded(rank, kMostEvents / traces.ranks.size()));
+      for (const RankTrace& rank : replayed) whole.push_back(expanded(rank, kMostInTimeline / traces.ranks.size()));
       write_file(file, chrome_trace(whole).dump());
     }
     if (!options.result.empty()) append_result(options.result, line);

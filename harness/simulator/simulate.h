@@ -21,12 +21,19 @@ struct SimulateOptions {
   bool quiet = false;
 };
 
-/// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that need more
-/// memory than their device has make it a failed one, whose latency is null.
+/// What must stay free of a device's memory, as far as a trace's count is off: only then do ranks fit into it.
+constexpr double kMemoryMargin = 0.05;
+
+/// The result line of `traces` on `cluster`: the traced run's own, with the times of the replay. Ranks that do not fit
+/// into their device's memory make it a failed one, whose latency is null.
 ResultLine simulated_line(const TraceSet& traces, const std::vector<RankTrace>& replayed, const Cluster& cluster,
                           const std::string& compute);
 
-/// Why the ranks do not fit into the cluster's memory; empty if they do. Ranks that share a device share its memory.
+/// The part of the fullest device's memory, less what is reserved, that stays free: negative where it is too small.
+/// Ranks that share a device share its memory. Empty where the cluster does not say how much there is.
+std::optional<double> memory_margin(const std::vector<RankTrace>& traces, const Cluster& cluster);
+
+/// Why the ranks do not fit into the cluster's memory; empty if they do, or where it does not say how much there is.
 std::string memory_failure(const std::vector<RankTrace>& traces, const Cluster& cluster);
 
 /// Error unless every rank has a device of its own.

@@ -202,6 +202,10 @@ class Bench {
     line.experiment = experiment_.name;
     line.point = point.key();
     line.repeat = point.repeat;
+    check(line.program_hash == program_hash(),
+          "the program was built anew while the experiment ran: its lines would be of two programs; those so far are "
+          "in {}",
+          (folder_ / "results.jsonl").string());
     const std::lock_guard lock(mutex_);
     const bool does_not_fit = line.kind == ResultKind::kSimulated && line.latency_without_memory_limit_s;
     if (line.status == ResultStatus::kFailed && !does_not_fit) ++failed_;
@@ -236,7 +240,7 @@ int64_t run_bench(const BenchOptions& options) {
   const fs::path folder = options.output.empty() ? fs::path("results") / folder_name : options.output;
   const fs::path lines = folder / "results.jsonl";
   if (options.dry_run) {
-    fmt::print("{}", list_points(experiment, lines));
+    fmt::print("{}", list_points(experiment, options.restart ? std::vector<ResultLine>{} : lines_so_far(lines)));
     return 0;
   }
   fs::create_directories(folder);
@@ -245,7 +249,9 @@ int64_t run_bench(const BenchOptions& options) {
   remove_abandoned_files(folder);
   for (const auto& item : fs::directory_iterator(folder))
     if (item.path().filename().string().starts_with(kScratch)) fs::remove_all(item.path());
-  const auto before = lines_so_far(lines, options.restart);
+  program_hash();  // of the file as it is now: another one may take its place
+  set_lines_aside(lines, options.restart);
+  const auto before = lines_so_far(lines);
   std::map<std::string, ResultStatus> done;
   for (const ResultLine& line : before)
     if (line.point) done[*line.point] = line.status;

@@ -9,23 +9,32 @@
 namespace dualparal {
 namespace fs = std::filesystem;
 
-std::vector<ResultLine> lines_so_far(const fs::path& file, bool restart) {
-  set_unfinished_line_aside(file);
-  if (!fs::exists(file)) return {};
+namespace {
+
+// Where lines are set aside to: a name that is not taken.
+fs::path aside_of(const fs::path& file) {
   fs::path aside = file;
   for (int64_t number = 1; fs::exists(aside); ++number)
     aside = file.parent_path() / fmt::format("results.before-{}.jsonl", number);
-  if (restart) {
-    fs::rename(file, aside);
-    return {};
-  }
+  return aside;
+}
+
+}  // namespace
+
+void set_lines_aside(const fs::path& file, bool restart) {
+  set_unfinished_line_aside(file);
+  if (restart && fs::exists(file)) fs::rename(file, aside_of(file));
+}
+
+std::vector<ResultLine> lines_so_far(const fs::path& file) {
+  if (!fs::exists(file)) return {};
   auto lines = read_results(file);
   for (const ResultLine& line : lines)
     check_usage(
         line.program_hash == program_hash(),
         "{}: has results of another program ({}, this one is {}): continue with that one, choose another folder "
         "(--output), or set them aside (--restart; to {})",
-        file.string(), line.program_hash.value_or("not known"), program_hash(), aside.filename().string());
+        file.string(), line.program_hash.value_or("not known"), program_hash(), aside_of(file).filename().string());
   return lines;
 }
 

@@ -11,9 +11,12 @@
 
 namespace dualparal {
 
-/// Lines of a file that need not be there; a last one that was cut off is set aside. Results of another program are
-/// none of this one's: with `restart` all lines are set aside, without they are a UsageError.
-std::vector<ResultLine> lines_so_far(const std::filesystem::path& file, bool restart);
+/// Puts the last line of a file that need not be there into one beside it, if it was cut off; with `restart` all lines.
+void set_lines_aside(const std::filesystem::path& file, bool restart);
+
+/// Lines of a file that need not be there, but for a last one that was cut off. UsageError if there are results of
+/// another program, which are none of this one's.
+std::vector<ResultLine> lines_so_far(const std::filesystem::path& file);
 
 /// Videos and timelines that lines name whose points have none of these keys: of points that a changed experiment has
 /// no more.

@@ -3,11 +3,8 @@
 
 #include <algorithm>
 #include <map>
-#include <sstream>
 
 #include "base/errors.h"
-#include "base/files.h"
-#include "base/json.h"
 #include "base/nearest.h"
 #include "base/progress.h"
 #include "harness/options/prompt_list.h"
@@ -113,26 +110,23 @@ std::string long_label(const Point& point, const std::set<std::string>& varied) 
   return label;
 }
 
-std::string list_points(const Experiment& experiment, const fs::path& lines) {
-  std::map<std::string, std::string> status;  // by point
+std::string list_points(const Experiment& experiment, const std::vector<ResultLine>& lines) {
+  std::map<std::string, ResultStatus> status;  // by point
   double seconds = 0;
   int64_t timed = 0, left = 0, number = 0;
-  if (fs::exists(lines)) {
-    std::istringstream in(read_file(lines));
-    for (std::string text; std::getline(in, text);) {
-      const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (!line.is_object() || !line.contains("point") || !line.contains("status")) continue;
-      status[line["point"]] = line["status"];
-      if (!line.contains("total_s") || !line["total_s"].is_number()) continue;
-      seconds += line["total_s"].get<double>();
-      ++timed;
-    }
+  for (const ResultLine& line : lines) {
+    if (line.point) status[*line.point] = line.status;
+    if (!line.total_s) continue;
+    seconds += *line.total_s;
+    ++timed;
   }
   const auto varied = varied_flags(experiment);
   std::string text;
   for (const Point& point : experiment.points) {
     const auto found = status.find(point.key());
-    std::string state = found == status.end() ? "to do" : found->second == "ok" ? "done" : found->second;
+    std::string state = found == status.end()                ? "to do"
+                        : found->second == ResultStatus::kOk ? "done"
+                                                             : status_name(found->second);
     if (state == "to do" && point.cluster.empty() && point.skip_reason.empty()) ++left;
     if (state == "to do" && !point.skip_reason.empty()) state = "to be skipped (" + point.skip_reason + ")";
     text += fmt::format("{}/{} {}{}: {}\n", ++number, experiment.points.size(), long_label(point, varied),

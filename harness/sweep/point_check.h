@@ -2,11 +2,11 @@
 // Before the first point of an experiment runs: which there are, and whether each can run at all.
 #pragma once
 
-#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "harness/record/result_line.h"
 #include "harness/sweep/experiment.h"
 
 namespace dualparal {
@@ -24,8 +24,8 @@ void check_points(const Experiment& experiment);
 /// label() and the values of all other flags that differ between points: "dualparal x4, 129 frames, feature-cache off".
 std::string long_label(const Point& point, const std::set<std::string>& varied);
 
-/// A line for each point, with what `lines`, a results.jsonl that may be absent, says of it: to do, done, failed; and
+/// A line for each point, with what `lines`, those so far, say of it: to do, done, failed; and
 /// an estimate of the time from the lines that are there.
-std::string list_points(const Experiment& experiment, const std::filesystem::path& lines);
+std::string list_points(const Experiment& experiment, const std::vector<ResultLine>& lines);
 
 }  // namespace dualparal

@@ -88,6 +88,7 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
       if (e.kind == Kind::kOutput || e.kind == Kind::kVideo) continue;
       const bool computes = e.kind == Kind::kCompute;
       nlohmann::json arguments{{"block", e.label.block}, {"step", e.label.step}, {"micro_batch", e.label.micro_batch}};
+      if (e.label.frames.known()) arguments["frames"] = {e.label.frames.first, e.label.frames.last};
       if (e.label.last_layer >= e.label.first_layer) arguments["layers"] = {e.label.first_layer, e.label.last_layer};
       if (e.label.last_layer >= e.label.first_layer && !e.label.whole_layers())
         arguments["parts"] = {kLayerPartNames.at(e.label.first_part), kLayerPartNames.at(e.label.last_part)};
@@ -97,8 +98,9 @@ nlohmann::json chrome_trace(const std::vector<RankTrace>& traces) {
       events.push_back(
           {{"ph", "X"},
            {"cat", kKindNames[static_cast<int>(e.kind)]},
-           {"name", computes ? "block " + std::to_string(e.label.block)
-                    : copies ? std::string(kKindNames[static_cast<int>(e.kind)])
+           {"name", computes && e.label.frames.known() ? "frames " + e.label.frames.text()
+                    : computes                         ? "block " + std::to_string(e.label.block)
+                    : copies                           ? std::string(kKindNames[static_cast<int>(e.kind)])
                              : std::string(kKindNames[static_cast<int>(e.kind)]) + " rank " + std::to_string(e.peer)},
            {"pid", rank},
            {"tid", computes ? 0 : 1},

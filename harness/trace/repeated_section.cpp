@@ -70,11 +70,15 @@ bool repeat_section(RankTrace& trace, SectionMark mark, int64_t first, int64_t l
   return true;
 }
 
-RankTrace written_out(const RankTrace& trace, int64_t before, int64_t behind) {
+RankTrace written_out(const RankTrace& trace, int64_t before, int64_t behind, int64_t most) {
   if (!trace.repeat) return trace;
   const Repeat& repeat = *trace.repeat;
   check(before >= 0 && behind >= 0 && before + behind < repeat.times,
         "a section that happens {} times cannot be written out {} times beside itself", repeat.times, before + behind);
+  const auto all = static_cast<double>(trace.events.size()) +
+                   static_cast<double>(before + behind) * static_cast<double>(repeat.end - repeat.begin);
+  check(all <= static_cast<double>(most),
+        "a shortened trace stands for {:.0f} events, more than the {} that are written out", all, most);
   const auto at = [&](size_t place) { return trace.events.begin() + static_cast<std::ptrdiff_t>(place); };
   RankTrace out = trace;
   out.events.assign(trace.events.begin(), at(repeat.begin));
@@ -100,13 +104,7 @@ RankTrace written_out(const RankTrace& trace, int64_t before, int64_t behind) {
 RankTrace expanded(const RankTrace& trace, int64_t most) {
   if (!trace.repeat) return trace;
   const Repeat& repeat = *trace.repeat;
-  const auto all = static_cast<double>(trace.events.size()) +
-                   static_cast<double>(repeat.times - 1) * static_cast<double>(repeat.end - repeat.begin);
-  check(all <= static_cast<double>(most),
-        "a shortened trace stands for {:.0f} events, more than the {} that are "
-        "written out",
-        all, most);
-  RankTrace out = written_out(trace, repeat.times - 1, 0);
+  RankTrace out = written_out(trace, trace.repeat->times - 1, 0, most);
   for (size_t i = out.events.size() - (trace.events.size() - repeat.end); i < out.events.size(); ++i) {
     out.events[i].begin_s += trace.repeated_s();
     out.events[i].end_s += trace.repeated_s();

@@ -2,6 +2,7 @@
 """What must not end as if all were well: numbers that are none, strange files, closed and full streams."""
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ def last_error(done):
     return errors[0]
 
 
-@pytest.mark.parametrize("flag", ["--guidance-scale", "--flow-shift"])
+@pytest.mark.parametrize("flag", ["--guidance-scale", "--guidance-scale-2", "--flow-shift"])
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_flags_that_are_no_numbers_are_refused(flag, value):
     check_refused(run(*SHORT, flag, value), {2}, [flag, value])
@@ -89,6 +90,32 @@ def test_latents_that_are_not_finite_are_not_compared(tmp_path):
     for pair in ((a, b), (b, a)):
         error = last_error(run("compare", pair[0], "--reference", pair[1]))
         assert str(b) in error and "nan" in error
+    error = last_error(run(*SHORT, "--reference-latents", b, "--no-decode", "--result", tmp_path / "r.jsonl"))
+    assert str(b) in error and "nan" in error and "denois" not in error and not (tmp_path / "r.jsonl").exists()
+
+
+def test_too_few_files_end_a_run_by_name(tmp_path):
+    """As after `ulimit -n`: whichever part comes first without one says so, and nothing is left but what plays."""
+    codes = set()
+    for files in (5, 7, 9, 11, 64):
+        done = subprocess.run([PROGRAM, *map(str, SHORT), "--output", tmp_path / "v.mp4"], capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)))
+        codes.add(done.returncode)
+        if done.returncode:
+            assert "Too many open files" in last_error(done), files
+            assert set(os.listdir(tmp_path)) <= {"v.partial.mp4"}, files
+        else:
+            assert os.listdir(tmp_path) == ["v.mp4"], files
+        for file in tmp_path.iterdir():
+            file.unlink()
+    assert codes == {0, 1}
+
+
+def test_names_that_no_result_line_can_hold_are_refused_before_the_work(tmp_path):
+    done = subprocess.run([PROGRAM, *map(str, SHORT), "--no-decode", "--result", tmp_path / "r.jsonl", "--initial-noise",
+                           b"noise\xff.safetensors"], capture_output=True)
+    assert done.returncode == 2 and b"--initial-noise" in done.stderr and b"UTF-8" in done.stderr
+    assert not os.listdir(tmp_path)
 
 
 def test_two_runs_with_one_path_for_latents_do_not_mix(tmp_path):

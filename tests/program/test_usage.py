@@ -90,6 +90,12 @@ def test_a_dry_run_lists_points_and_runs_none(tmp_path):
     assert [(r["strategy"], r["frames"], r["status"]) for r in records] == [("ring", 1, "ok"), ("ring", 5, "ok")]
     listed = run(*bench, "--dry-run").stdout.splitlines()
     assert sum(line.endswith(": done") for line in listed) == 2 and listed[-1].startswith("8 to run, about ")
+    lines = tmp_path / "out/results.jsonl"
+    assert run("generate", *FAST, "--prompt", "x", "--frames", 1, "--no-decode", "--result", lines).returncode == 0
+    assert run(*bench, "--dry-run").stdout.splitlines()[:-1] == listed[:-1]  # that one is no point's line
+    lines.write_text(lines.read_text().replace('"program_hash":"', '"program_hash":"0'))
+    check_refused(run(*bench, "--dry-run"), [2], [str(lines), "another program", "--restart"])
+    assert run(*bench, "--dry-run", "--restart").stdout.splitlines()[-1] == "10 to run" and lines.exists()
 
 
 @pytest.mark.parametrize("condition, words", [

@@ -57,6 +57,25 @@ BOOST_AUTO_TEST_CASE(a_wait_for_a_send_ends_when_the_bytes_are_there) {
   BOOST_TEST(out[0].end_s == 2, tt::tolerance(1e-6));
 }
 
+BOOST_AUTO_TEST_CASE(exchanges_that_cannot_be_are_refused) {
+  const auto refused = [](const Event& event, const char* what) {
+    expect_error({"rank 0", what}, [&] { replay({{.events = {event}}}, instant(2), given); });
+  };
+  refused(message(Kind::kExchange, 0, 8), "0 others");
+  refused(message(Kind::kExchange, -2, 8), "-2 others");
+  refused(message(Kind::kExchange, 1, -8), "-8 bytes");
+  refused({.kind = Kind::kToHost, .bytes = -8}, "-8 bytes");
+}
+
+BOOST_AUTO_TEST_CASE(sections_that_would_fill_the_memory_are_refused) {
+  // Ranks that never come into step: each time takes longer than the one before.
+  RankTrace trace{.events = std::vector<Event>(1000, compute(1)),
+                  .repeat = Repeat{.begin = 100, .end = 900, .times = 1'000'000'000}};
+  double seconds = 0;
+  expect_error({"events", "written out"},
+               [&] { replay_uncontended({trace}, instant(2), [&](const Event&) { return seconds += 1e-9; }); });
+}
+
 BOOST_AUTO_TEST_CASE(what_shares_a_link_shares_its_bandwidth) {
   // Ranks 0 and 1 send to rank 2 and 3: apart, unless all goes through the host, which each transfer crosses twice.
   std::vector<RankTrace> traces(4);
@@ -238,6 +257,7 @@ BOOST_DATA_TEST_CASE(idle_seconds_of_a_list_are_the_counted_slots, data::make({2
 }
 
 BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
+  constexpr int64_t kTwoGiB = int64_t{2} << 30;
   const TempFolder folder;
   Cluster cluster = instant(2);
   cluster.device_name = "small";
@@ -247,13 +267,19 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   std::ofstream(cluster.file) << cluster_yaml(cluster);
   TraceSet set{{.kind = ResultKind::kTraced, .world_size = 2, .dtype = "fp32"},
                {{.events = {compute(3)}, .peak_memory_bytes = int64_t{1} << 30},
-                {.events = {compute(3)}, .peak_memory_bytes = int64_t{2} << 30}}};
+                {.events = {compute(3)}, .peak_memory_bytes = kTwoGiB / 100 * 94}}};
   ResultLine line = simulated_line(set, replay(set.ranks, cluster, given), cluster, "measured");
   BOOST_TEST((line.status == ResultStatus::kOk));
   BOOST_TEST(line.latency_s.value() == 3, tt::tolerance(1e-6));
   BOOST_TEST((line.kind == ResultKind::kSimulated));
   BOOST_TEST((line.source_kind == ResultKind::kTraced));
-  set.ranks[1].peak_memory_bytes += 1 << 20;
+  BOOST_TEST(line.memory_margin.value() == 0.06, tt::tolerance(1e-6));
+  set.ranks[1].peak_memory_bytes = kTwoGiB / 100 * 96;  // too little is left to say that it fits
+  line = simulated_line(set, replay(set.ranks, cluster, given), cluster, "measured");
+  BOOST_TEST((line.status == ResultStatus::kFailed));
+  BOOST_TEST(line.memory_margin.value() == 0.04, tt::tolerance(1e-6));
+  BOOST_TEST(line.error.value().ends_with(": 4.0 % are left, too little to say that it fits (5 %)"));
+  set.ranks[1].peak_memory_bytes = kTwoGiB + (1 << 20);
   line = simulated_line(set, replay(set.ranks, cluster, given), cluster, "measured");
   BOOST_TEST((line.status == ResultStatus::kFailed));
   BOOST_TEST(line.error.value().starts_with("out of memory: rank 1 needs 2.0 GiB, small has 2.0 GiB"));
@@ -261,12 +287,12 @@ BOOST_AUTO_TEST_CASE(too_much_memory_is_a_result) {
   BOOST_TEST(line.latency_without_memory_limit_s.value() == 3, tt::tolerance(1e-6));
 
   // Both ranks on one device.
-  set.ranks[1].peak_memory_bytes = int64_t{1} << 30;
+  set.ranks[1].peak_memory_bytes = kTwoGiB / 100 * 40;
   cluster.devices_per_node = 1;
   BOOST_TEST((simulated_line(set, set.ranks, cluster, "measured").status == ResultStatus::kOk));
-  set.ranks[0].peak_memory_bytes += 1 << 20;
+  set.ranks[0].peak_memory_bytes = kTwoGiB;
   line = simulated_line(set, set.ranks, cluster, "measured");
-  BOOST_TEST(line.error.value().starts_with("out of memory: ranks 0, 1 on one device need 2.0 GiB, small has 2.0 GiB"));
+  BOOST_TEST(line.error.value().starts_with("out of memory: ranks 0, 1 on one device need 2.8 GiB, small has 2.0 GiB"));
 }
 
 BOOST_AUTO_TEST_CASE(a_sweep_moves_one_share_at_a_time) {

@@ -74,6 +74,15 @@ BOOST_AUTO_TEST_CASE(perfetto_gets_ranks_as_processes_and_microseconds) {
   BOOST_TEST(block.at("args").at("layers")[1] == 3);
 }
 
+BOOST_AUTO_TEST_CASE(work_on_windows_is_named_by_their_frames) {
+  auto traces = two_ranks();
+  for (Event& event : traces[1].events) event.label.frames = {8, 20};
+  const auto trace = chrome_trace(traces);
+  const auto& window = trace.at("traceEvents").back();
+  BOOST_TEST(window.at("name") == "frames 8..20");
+  BOOST_TEST(window.at("args").at("frames")[1] == 20);
+}
+
 BOOST_AUTO_TEST_CASE(figures_of_a_rank_are_in_its_text) {
   RankTrace trace;
   trace.device_used_bytes = 3;

@@ -147,12 +147,61 @@ void refused(const std::string& name, const OptionValues& options, int64_t ranks
 BOOST_AUTO_TEST_CASE(what_cannot_be_kept_says_why) {
   refused("pipefusion", {}, 2, {}, {"pipefusion", "step before"});
   refused("video_infinity", {}, 2, 3, {"video_infinity", "3 ranks"});
-  for (const OptionValues& options : {OptionValues{{"sequence-degree", "2"}}, OptionValues{{"guidance-parallel", "on"}},
-                                      OptionValues{{"partition", "balanced"}}}) {
-    OptionValues cached = options;
-    cached["previous-context"] = "matched_kv";
-    refused("dualparal", cached, 4, {}, {"matched_kv", "--sequence-degree", "--partition"});
+}
+
+// Kept keys and values are put together anew for whoever attends: other halves, heads and layers than those who kept.
+BOOST_AUTO_TEST_CASE(kept_keys_go_to_other_arrangements) {
+  const auto keys = [](OptionValues more) {
+    more["previous-context"] = "matched_kv";
+    return with(std::move(more));
+  };
+  const std::vector<std::pair<OptionValues, int64_t>> arrangements = {
+      {keys({}), 3},
+      {keys({{"partition", "1:self:0.5,3:cross"}}), 3},
+      {keys({{"sequence-degree", "2"}, {"guidance-parallel", "on"}, {"partition", "balanced"}}), 8},
+      {keys({{"sequence-degree", "3"}}), 3},
+      {keys({{"guidance-parallel", "on"}}), 2},
+      {keys({{"sequence-degree", "3"}, {"cache-memory", "host"}}), 6}};
+  const Request request = request_of({"dualparal"});
+  const at::Tensor whole = denoise_on_ranks(entry_of("dualparal"), keys({}), request, 1, kConfig);
+  const auto splits_heads = [](const OptionValues& options) { return options.contains("sequence-degree"); };
+  for (const auto& [options, ranks] : arrangements) {
+    KeptRun kept;
+    BOOST_TEST(!kept.run(entry_of("dualparal"), options, request, ranks, kConfig));
+    for (const auto& [others, other_ranks] : arrangements)
+      for (const auto& [done, saved] : kept.saved) {
+        if (splits_heads(options) != splits_heads(others)) continue;
+        const at::Tensor finished = kept.latents.slice(2, 0, kept.frames.at(done));
+        const at::Tensor latents = gone_on({"dualparal", others}, saved, finished, other_ranks);
+        BOOST_TEST(relative_error(latents, whole) < 1e-5, "after " << done << ", " << ranks << " to " << other_ranks);
+        if (others == options) BOOST_TEST(identical(latents, kept.latents), "after " << done << " on " << ranks);
+      }
   }
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_are_normalised_elsewhere_are_refused) {
+  OptionValues alone = with({{"previous-context", "matched_kv"}}), split = alone;
+  split["sequence-degree"] = "2";
+  for (const auto& [before, after] : {std::pair(alone, split), std::pair(split, alone)}) {
+    KeptRun kept, rest;
+    BOOST_TEST(!kept.run(entry_of("dualparal"), before, request_of({"dualparal"}), 2, kConfig));
+    rest.resumed = &kept.saved.at(2);
+    expect_error({"snapshot", before == alone ? "without --sequence-degree" : "with --sequence-degree"},
+                 [&] { rest.run(entry_of("dualparal"), after, request_of({"dualparal"}), 2, kConfig); });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(keys_that_nobody_kept_are_missed) {
+  KeptRun kept;
+  const OptionValues options = with({{"previous-context", "matched_kv"}, {"guidance-parallel", "on"}});
+  BOOST_TEST(!kept.run(entry_of("dualparal"), options, request_of({"dualparal"}), 2, kConfig));
+  SavedRun saved = kept.saved.at(2);
+  saved.ranks.pop_back();  // the unconditional half
+  KeptRun rest;
+  rest.resumed = &saved;
+  const OptionValues alone = with({{"previous-context", "matched_kv"}});
+  expect_error({"keys and values", "layer"},
+               [&] { rest.run(entry_of("dualparal"), alone, request_of({"dualparal"}), 1, kConfig); });
 }
 
 BOOST_AUTO_TEST_CASE(frames_come_from_whoever_has_them) {

@@ -10,6 +10,7 @@ import torch
 from conftest import BUILD, check_error, randomise
 from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
+from test_lora import STYLES, pairs
 
 PROMPT = "a green square bounces over a black background"
 BOUNDARY, STEPS = 0.875, 6
@@ -37,8 +38,9 @@ def noise():
     return torch.randn(1, 16, 4, 4, 6, generator=torch.Generator().manual_seed(1))
 
 
-def reference(model, noise, sampler, scale_2):
+def reference(model, noise, sampler, scale_2, change=lambda pipeline: None):
     pipeline = WanPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    change(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     if sampler == "euler":
         pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -80,6 +82,29 @@ def test_single(model, noise, tmp_path, record_property, sampler, scale_2):
 def test_on_ranks(model, noise, tmp_path, record_property, strategy):
     ours = latents_of(model, tmp_path, noise, "--strategy", *strategy, "--guidance-scale-2", 2.5)
     check_error(record_property, ours, reference(model, noise, "unipc", 2.5), 1e-4)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_loras_of_both_experts_in_a_whole_pipeline(model, noise, tmp_path, record_property, style):
+    """As diffusers itself loads the files, one for each expert, each with its own scale."""
+    files = {"high": (model / "transformer", 1, 0.5), "low": (model / "transformer_2", 2, -0.75)}
+    given = []
+    for expert, (folder, seed, scale) in files.items():
+        made = pairs(WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32), seed)
+        save_file(STYLES[style](made), tmp_path / f"{expert}.safetensors")
+        given += ["--lora", f"{expert}={tmp_path}/{expert}.safetensors:{scale}"]
+
+    def change(pipeline):
+        pipeline.load_lora_weights(str(tmp_path / "high.safetensors"), adapter_name="high")
+        pipeline.load_lora_weights(str(tmp_path / "low.safetensors"), adapter_name="low", load_into_transformer_2=True)
+        pipeline.transformer.set_adapters(["high"], [files["high"][2]])
+        pipeline.transformer_2.set_adapters(["low"], [files["low"][2]])
+
+    wanted = reference(model, noise, "unipc", 2.5, change)
+    without = latents_of(model, tmp_path, noise, "--strategy", "single", "--guidance-scale-2", 2.5)
+    assert (without - wanted).abs().max() > 1e-2, "the files change nothing worth comparing"
+    ours = latents_of(model, tmp_path, noise, "--strategy", "single", "--guidance-scale-2", 2.5, *given)
+    check_error(record_property, ours, wanted, 1e-4)
 
 
 def test_loras_of_one_expert(model, noise, tmp_path):

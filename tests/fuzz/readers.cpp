@@ -4,14 +4,19 @@
 #include <fstream>
 
 #include "base/errors.h"
+#include "harness/media/video_file.h"
+#include "harness/options/prompt_list.h"
+#include "harness/options/timed_prompts.h"
 #include "harness/record/results.h"
 #include "harness/simulator/cluster.h"
 #include "harness/snapshots/snapshot_file.h"
+#include "harness/sweep/experiment.h"
 #include "harness/trace/rank_trace.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/sampling/scheduler_config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/wan/config.h"
+#include "model/wan/lora.h"
 
 namespace dualparal::testing {
 namespace {
@@ -48,6 +53,26 @@ void read_configs(const fs::path& folder) {
   if (!first_error.empty()) throw Error(first_error);
 }
 
+// For one layer of a transformer that has no other.
+void read_lora(const fs::path& folder) {
+  const auto weights = with_loras(random_weights(1, {}), {{folder / "lora.safetensors"}});
+  weights->read("blocks.0.attn1.to_q.weight", {4, 3});
+  weights->read("blocks.0.attn1.to_q.bias", {4});
+  weights->refuse_surplus();
+}
+
+void read_timed_prompts(const fs::path& folder) {
+  GenerateOptions options;
+  options.video.prompts = folder / "prompts.txt";
+  resolve_timed_prompts(options);
+}
+
+void read_prompt_list(const fs::path& folder) {
+  GenerateOptions options;
+  options.video.prompt_list = folder / "list.txt";
+  resolve_prompt_list(options);
+}
+
 void read_tokenizer(const fs::path& folder) { Tokenizer(folder).encode("a red circle bounces"); }
 
 }  // namespace
@@ -62,6 +87,11 @@ const std::vector<Reader>& readers() {
       {"tokenizer_json", "tokenizer.json", read_tokenizer},
       {"results", "results.jsonl", [](const fs::path& folder) { read_results(folder / "results.jsonl"); }},
       {"snapshot", "rank-0.safetensors", read_snapshot},
+      {"experiment", "e.yaml", [](const fs::path& folder) { read_experiment(folder / "e.yaml"); }},
+      {"lora", "lora.safetensors", read_lora},
+      {"prompts", "prompts.txt", read_timed_prompts},
+      {"prompt_list", "list.txt", read_prompt_list},
+      {"image", "image", [](const fs::path& folder) { read_image(folder / "image"); }},
       {"trace", "traces/rank_00000.jsonl", [](const fs::path& folder) { read_traces(folder / "traces"); }},
       {"trace_run", "traces/run.json", [](const fs::path& folder) { read_traces(folder / "traces"); }},
   };

@@ -8,7 +8,7 @@ docs/numbers.yaml says which: a document, a text with places for numbers ({:.1f}
 `where` names fields of the lines, `cluster`, and options of the strategy; an option that it does not name has its default. What
 it leaves must be one configuration, of which prompts, seeds and repeats may differ: in an expression, a name is the median of
 that field over them, or their mean (`over: mean`, of an ablation's samples). `base.NAME` is that of the lines that they are
-compared with (`against`), `least_ratio` and `most_ratio` what latency_s / base.latency_s is at the ends of the simulated shares'
+compared with (`against`), `of(world_size=2, ...).NAME` that of others, told from `where` by these, `least_ratio` and `most_ratio` what latency_s / base.latency_s is at the ends of the simulated shares'
 ranges. Of a text that stands at several places, `below` names another that is only before the right one.
 """
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Lines:
     """Those result lines of a folder that have certain properties; fields are medians or means over them."""
 
     def __init__(self, folder: str, where: dict, over: str):
+        self.folder, self.where, self.over = folder, where, over
         self.middle = {"median": statistics.median, "mean": statistics.fmean}[over]
         self.chosen = [line for line in lines_of(folder) if matches(line, where)]
         self.name = f"{folder} with {where}"
@@ -88,6 +89,9 @@ class Lines:
             raise NumbersError(f"{self.name}: no such line (options that are not named have their defaults)")
         if names := differing(self.chosen):
             raise NumbersError(f"{self.name}: lines of several configurations, which differ in {', '.join(names)}: name one")
+
+    def of(self, **others) -> "Lines":
+        return Lines(self.folder, {**self.where, **others}, self.over)
 
     def get(self, name: str) -> float:
         values = [v for line in self.chosen if (v := value(line, name)) is not None]
@@ -116,7 +120,7 @@ class Names(dict):
     """Names of an expression: units, `base`, else fields of the lines."""
 
     def __init__(self, lines: Lines, base: Lines | None):
-        super().__init__(UNITS, get=lines.get, n=len(lines.chosen), **({"base": base} if base else {}))
+        super().__init__(UNITS, get=lines.get, of=lines.of, n=len(lines.chosen), **({"base": base} if base else {}))
         self.lines, self.base = lines, base
 
     def __missing__(self, name: str) -> float:

@@ -37,12 +37,15 @@ def lines_that_would_be(experiment):
             flags = {"model": file.get("model", "moving-shapes"), "world-size": 1, **file.get("base", {}),
                      **entry.get("options", {}), **dict(zip(axes, values))}
             options = {name: str(value) for name, value in flags.items()
-                       if name in DEFAULTS[entry["name"]] or name in ("kernels", "sparse-attention")}
+                       if name in DEFAULTS[entry["name"]] or name in ("kernels", "sparse-attention", "scenario")}
+            if "prompt-list" in flags:
+                listed = (ROOT / flags["prompt-list"]).read_text().splitlines()
+                options["prompts"] = str(sum(1 for text in listed if text.strip() and not text.startswith("#")))
             for cluster in [None, *file.get("clusters", [])]:
                 yield line(entry["name"], kind="simulated" if cluster else kind, model=Path(flags["model"]).name,
                            frames=flags.get("frames"), world_size=flags.get("nproc", flags["world-size"]),
                            options=DEFAULTS[entry["name"]] | options, cluster={"name": cluster} if cluster else None,
-                           config={"prompt": flags["prompt"], "seed": flags.get("seed")})
+                           config={"prompt": flags.get("prompt"), "seed": flags.get("seed")})
 
 
 @pytest.fixture
@@ -170,6 +173,14 @@ def test_a_row_that_two_tables_have_is_looked_for_in_its_own(results, tmp_path):
     count, (wrong,) = results(**ring, below="| A |")
     assert "3.0" in wrong and "5.0" in wrong
     assert "no text '| C |'" in results(**ring, below="| C |")[1][0]
+
+
+def test_other_lines_are_told_by_what_differs(results, tmp_path):
+    (tmp_path / "d.md").write_text("| 10.0 | 7.0 |")
+    lines = [line(), line(world_size=2, latency=7.0), line(frames=33, latency=1.0)]
+    entry = dict(where={"frames": 81, "world_size": 8}, text="| {:.1f} | {:.1f} |")
+    assert results(lines, **entry, values=["latency_s", "of(world_size=2).latency_s"]) == (1, [])
+    assert "no such line" in results(lines, **entry, values=["latency_s", "of(world_size=3).latency_s"])
 
 
 def test_a_text_that_stands_twice_is_right_at_both_places(results, tmp_path):

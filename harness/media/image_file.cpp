@@ -44,6 +44,7 @@ void write_png(const std::filesystem::path& path, const at::Tensor& image) {
 }
 
 at::Tensor read_video(const std::filesystem::path& path) {
+  av_log_set_level(AV_LOG_ERROR);  // it warns of any JPEG's usual colours
   const std::string name = path.string();
   AVFormatContext* opened = nullptr;
   ffmpeg::check_code(avformat_open_input(&opened, path.c_str(), nullptr, nullptr), name);

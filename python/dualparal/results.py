@@ -100,6 +100,7 @@ class Result:
     compute: str | None = None
     cluster: dict[str, Any] | None = None
     latency_without_memory_limit_s: float | None = None
+    memory_margin: float | None = None
     sweep: dict[str, Any] | None = None
     error: str | None = None
     config: dict[str, Any] | None = None

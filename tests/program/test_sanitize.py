@@ -10,14 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import sanitize  # noqa: E402
 import sanitized  # noqa: E402
 
+RUNS = len(sanitize.recipes())
 REPORT = 'reports="${ASAN_OPTIONS##*log_path=}"; echo "SUMMARY: ThreadSanitizer: data race x.cpp:1 in f" > "${reports%%:*}.$$"\n'
 
 
 @pytest.mark.parametrize("tests, program, told", [
     ("", "", ["reports: 0", "of which 0 failed"]),
-    (REPORT, REPORT, ["reports: 15", "15 x ThreadSanitizer: data race x.cpp:1 in f"]),
+    (REPORT, REPORT, [f"reports: {RUNS + 1}", f"{RUNS + 1} x ThreadSanitizer: data race x.cpp:1 in f"]),
     ("exit 3", "", ["FAILED: unit tests: exit code 3"]),
-    ("", "echo 'error: x' >&2; exit 1", ["of which 14 failed", "FAILED: --strategy single --nproc 1: exit code 1: error: x"])])
+    ("", "echo 'error: x' >&2; exit 1", [f"of which {RUNS} failed", "FAILED: --strategy single --nproc 1: exit code 1: error: x"])])
 def test_what_is_reported_or_fails_is_told(tmp_path, monkeypatch, capsys, tests, program, told):
     (tmp_path / "tests").mkdir()
     for name, script in {"tests/unit_tests": tests, "dualparal": program}.items():

@@ -98,8 +98,9 @@ void FeatureCache::restore(const std::string& name, const SavedRun& kept, int64_
           .first->second.fill({key, value}, state.number(name + "/first half"), state.number(name + "/first head"));
     }
   };
-  for (const RunState& other : kept.ranks) fill_from(other);
-  if (rank < static_cast<int64_t>(kept.ranks.size())) fill_from(kept.ranks[rank]);  // over what others kept of it
+  for (int64_t other = 0; other < std::ssize(kept.ranks); ++other)
+    if (other != rank) fill_from(kept.ranks[other]);
+  if (rank < std::ssize(kept.ranks)) fill_from(kept.ranks[rank]);  // over what others kept of it
   for (const auto& [place, one] : parts) {
     const auto [block, layer] = place;
     check(one.whole(), "the snapshot lacks keys and values of block {}, layer {}", block, layer);

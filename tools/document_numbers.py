@@ -8,8 +8,8 @@ docs/numbers.yaml says which: a document, a text with places for numbers ({:.1f}
 `where` names fields of the lines, `cluster`, and options of the strategy; an option that it does not name has its default. What
 it leaves must be one configuration, of which prompts, seeds and repeats may differ: in an expression, a name is the median of
 that field over them, or their mean (`over: mean`, of an ablation's samples). `base.NAME` is that of the lines that they are
-compared with (`against`), `of(world_size=2, ...).NAME` that of others, told from `where` by these, `least_ratio` and `most_ratio` what latency_s / base.latency_s is at the ends of the simulated shares'
-ranges. Of a text that stands at several places, `below` names another that is only before the right one.
+compared with (`against`), `of(world_size=2, ...).NAME` that of others, told from `where` by these, `least_ratio` and `most_ratio`
+what latency_s / base.latency_s is at the ends of the simulated shares' ranges. Of a text that stands at several places, `below` names another that is only before the right one.
 """
 from __future__ import annotations
 

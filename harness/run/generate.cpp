@@ -97,11 +97,11 @@ bool speaks(const GenerateOptions& options, const std::optional<RankEnvironment>
   return !options.run.quiet && !launched_by_us() && (!environment || environment->rank == 0);
 }
 
-// The exception that is being handled; a fault of the device with what it was given when that showed.
+// The exception that is being handled; a fault of the device with what it was given when that showed, a lack of memory
+// with what this rank was doing.
 [[noreturn]] void rethrow_with_place(const std::exception& error, const Recorder& recorder) {
-  if (dynamic_cast<const c10::AcceleratorError*>(&error))
-    fail("{}: {}", recorder.activity_of_device(), first_line(error.what()));
   const std::string text = first_line(error.what());
+  if (dynamic_cast<const c10::AcceleratorError*>(&error)) fail("{}: {}", recorder.activity_of_device(), text);
   if (const size_t place = text.find("DefaultCPUAllocator: can't allocate"); place != std::string::npos)
     fail("{}: out of memory: {}", recorder.activity(), text.substr(place));
   if (dynamic_cast<const std::bad_alloc*>(&error)) fail("{}: out of memory: {}", recorder.activity(), error.what());

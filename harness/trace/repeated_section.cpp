@@ -104,7 +104,7 @@ RankTrace written_out(const RankTrace& trace, int64_t before, int64_t behind, in
 RankTrace expanded(const RankTrace& trace, int64_t most) {
   if (!trace.repeat) return trace;
   const Repeat& repeat = *trace.repeat;
-  RankTrace out = written_out(trace, trace.repeat->times - 1, 0, most);
+  RankTrace out = written_out(trace, repeat.times - 1, 0, most);
   for (size_t i = out.events.size() - (trace.events.size() - repeat.end); i < out.events.size(); ++i) {
     out.events[i].begin_s += trace.repeated_s();
     out.events[i].end_s += trace.repeated_s();
